@@ -1,0 +1,108 @@
+"""The tables."""
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from . import THREADS, memory, peers
+from .breakdown import dearest
+from .races import Limit, Race
+from .timing import Paired
+
+
+def environment() -> str:
+    """One line about what was measured on what."""
+    versions = {"torch": torch.__version__, "mho": version("mho"), **peers.installed()}
+    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return (
+        f"{packages}; Python {platform.python_version()}, {platform.machine()}, {THREADS} threads"
+    )
+
+
+def speed(title: str, results: Iterable[tuple[Race, Paired, float]]) -> Table:
+    """Median times and paired ratios, one race a row, with the error of the subject's output."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("contender")
+    table.add_column("ms", justify="right")
+    table.add_column("against")
+    table.add_column("ms", justify="right")
+    table.add_column("ratio", justify="right", style="bold")
+    table.add_column("min … max", justify="right")
+    table.add_column("of fastest", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("output error", justify="right")
+    for race, times, error in results:
+        table.add_row(
+            race.subject.name,
+            f"{median(times.subject) * 1e3:.2f}",
+            race.baseline.name,
+            f"{median(times.baseline) * 1e3:.2f}",
+            f"{times.ratio:.2f}",
+            f"{min(times.ratios):.2f} … {max(times.ratios):.2f}",
+            f"{times.fastest:.2f}",
+            verdict(race.limit, times.ratio),
+            f"{error:.3f}",
+        )
+    return table
+
+
+def verdict(limit: Limit | None, ratio: float) -> str:
+    """The limit, and whether the ratio keeps to it."""
+    if limit is None:
+        return ""
+    return f"{limit} [green]met[/]" if limit.met(ratio) else f"{limit} [red]missed[/]"
+
+
+def operators(title: str, profiles: dict[str, dict[str, float]], count: int = 10) -> Table:
+    """Self time per forward pass of the dearest operators, one contender a column."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("operator, µs per forward")
+    for name in profiles:
+        table.add_column(name, justify="right")
+    times = list(profiles.values())
+    names = dearest(times, count)
+    for name in names:
+        table.add_row(name, *(_microseconds(t.get(name)) for t in times))
+    rest = [sum(value for name, value in t.items() if name not in names) for t in times]
+    table.add_row("all others", *(_microseconds(value) for value in rest))
+    table.add_row("sum", *(_microseconds(sum(t.values())) for t in times), style="bold")
+    return table
+
+
+def footprint(rows: dict[str, tuple[float | None, float | None]], limit: Limit) -> Table:
+    """Bytes of digital and converted models and their ratio."""
+    table = Table(title="Memory of a converted, unprogrammed model", title_justify="left")
+    for heading in ("what", "digital, MB", "converted, MB", "ratio", "limit"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for name, (digital, converted) in rows.items():
+        if digital is None or converted is None:
+            table.add_row(name, "not told by this system", "", "", "")
+            continue
+        ratio = converted / digital
+        megabytes = (f"{digital / 1e6:.3f}", f"{converted / 1e6:.3f}")
+        table.add_row(name, *megabytes, f"{ratio:.4f}", verdict(limit, ratio))
+    return table
+
+
+def footprint_rows(digital: memory.Memory, converted: memory.Memory) -> dict[str, tuple]:
+    """The figures of the large perceptron as rows."""
+    return {
+        "3 x 4096 x 4096: parameters and buffers": (digital.tensors, converted.tensors),
+        "3 x 4096 x 4096: resident once built": (digital.built, converted.built),
+        "3 x 4096 x 4096: peak over one forward": (digital.peak, converted.peak),
+    }
+
+
+def console() -> Console:
+    """Wide enough for the tables when the output is a file."""
+    out = Console()
+    return out if out.is_terminal else Console(width=150)
+
+
+def _microseconds(seconds: float | None) -> str:
+    return "" if not seconds else f"{seconds * 1e6:.0f}"

@@ -1,0 +1,56 @@
+"""mho: analog in-memory computing for PyTorch.
+
+One description of the hardware answers how accurate a model is on it, today and in a year.
+
+    hw = mho.load("standard-hwa-2023")
+    mho.convert(model, hw)
+    mho.calibrate(model, batches)
+    print(mho.evaluate(model, score).table())
+"""
+
+from torch import nn as _torch_nn
+
+from .cells import Cell as Cell
+from .cells import Composed as Composed
+from .circuits import ADC as ADC
+from .circuits import DAC as DAC
+from .circuits import Array as Array
+from .circuits import Noise as Noise
+from .deploy import Evaluation as Evaluation
+from .deploy import at as at
+from .deploy import calibrate as calibrate
+from .deploy import compensate as compensate
+from .deploy import erase as erase
+from .deploy import evaluate as evaluate
+from .deploy import normalized_accuracy as normalized_accuracy
+from .deploy import program as program
+from .errors import MhoError as MhoError
+from .mapping import Mapping as Mapping
+from .nn import Receipt as Receipt
+from .nn import convert as convert
+from .nn import restore as restore
+from .spec import Predicate as Predicate
+from .spec import Rules as Rules
+from .spec import diff as diff
+from .spec import explain as explain
+from .spec import named as named
+from .spec import of_type as of_type
+from .spec import override as override
+from .spec import presets as presets
+from .spec import to_yaml as to_yaml
+from .tiles import Hardware as Hardware
+from .tiles import load as load
+
+linear = of_type(_torch_nn.Linear)
+"""Predicate: linear layers."""
+conv = of_type(
+    _torch_nn.Conv1d, _torch_nn.Conv2d, _torch_nn.Conv3d,
+    _torch_nn.ConvTranspose1d, _torch_nn.ConvTranspose2d, _torch_nn.ConvTranspose3d,
+)  # fmt: skip
+"""Predicate: convolutions and their transposes."""
+recurrent = of_type(_torch_nn.RNNBase, _torch_nn.RNNCellBase)
+"""Predicate: recurrent layers and cells."""
+attention = of_type(_torch_nn.MultiheadAttention)
+"""Predicate: multi-head attention."""
+
+__version__ = "0.1.0"

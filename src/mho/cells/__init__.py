@@ -1,0 +1,33 @@
+"""Cells' floor: memory cells and their retention laws. A new cell or law adds one line here."""
+
+from ._afm import Afm as Afm
+from ._cell import Cell as Cell
+from ._cell import CellState as CellState
+from ._cmo_hfox import CmoHfox as CmoHfox
+from ._composed import Composed as Composed
+from ._curves import ClippedLog as ClippedLog
+from ._curves import Constant as Constant
+from ._curves import Curve as Curve
+from ._curves import Piecewise as Piecewise
+from ._curves import Polynomial as Polynomial
+from ._curves import Power as Power
+from ._drift import Drift as Drift
+from ._drift import LogRelaxation as LogRelaxation
+from ._drift import MeasuredTimes as MeasuredTimes
+from ._drift import PowerLaw as PowerLaw
+from ._faults import Faults as Faults
+from ._faults import Sites as Sites
+from ._hermes import Hermes as Hermes
+from ._ideal import Ideal as Ideal
+from ._pcm import Pcm as Pcm
+from ._programming import Acceptance as Acceptance
+from ._programming import Gaussian as Gaussian
+from ._programming import Programming as Programming
+from ._read import Flicker as Flicker
+from ._read import FlickerAbsolute as FlickerAbsolute
+from ._read import FlickerLogarithmic as FlickerLogarithmic
+from ._read import Read as Read
+from ._reram_wan import ReramWan as ReramWan
+from ._state_independent import StateIndependent as StateIndependent
+from ._table import Table as Table
+from ._variability import Variability as Variability

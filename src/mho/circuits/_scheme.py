@@ -1,0 +1,97 @@
+"""How an input vector is applied to the rows: at once, by polarity, or in slices of bits."""
+
+from abc import abstractmethod
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..spec import Variant
+
+
+class Phase(NamedTuple):
+    """One read of the array: what is driven, and its factor in the sum of the phases."""
+
+    factor: float
+    drive: Tensor
+    negative: bool
+
+
+class Scheme(Variant):
+    """The phases in which an input is applied, and where their results are added."""
+
+    @property
+    @abstractmethod
+    def digital_sum(self) -> bool:
+        """Whether each phase has its own conversion and the codes are added digitally."""
+
+    @abstractmethod
+    def phases(self, v: Tensor, full: float) -> list[Phase]:
+        """Split a drive v with full scale `full` so that sum(factor * drive) = v."""
+
+
+class OnePass(Scheme):
+    """Both polarities at once."""
+
+    kind: Literal["one_pass"] = "one_pass"
+
+    @property
+    def digital_sum(self) -> bool:
+        """A single phase needs no sum."""
+        return False
+
+    def phases(self, v: Tensor, full: float) -> list[Phase]:
+        """The drive itself."""
+        return [Phase(1.0, v, False)]
+
+
+class PositiveNegative(Scheme):
+    """Positive inputs first, negative inputs second, subtracted in the analog or digital domain."""
+
+    kind: Literal["positive_negative"] = "positive_negative"
+    sum: Literal["analog", "digital"] = Field(
+        "analog", description="Subtract currents before one conversion, or codes after two."
+    )
+
+    @property
+    def digital_sum(self) -> bool:
+        """As asked for."""
+        return self.sum == "digital"
+
+    def phases(self, v: Tensor, full: float) -> list[Phase]:
+        """max(v, 0) and max(-v, 0), the second with factor -1."""
+        return [Phase(1.0, v.clamp(min=0), False), Phase(-1.0, (-v).clamp(min=0), True)]
+
+
+class BitSerial(Scheme):
+    """The DAC's code in slices of bits, least significant first, added digitally (shift-and-add).
+
+    A code c of magnitude below 2^m is sign(c) sum_k B^k d_k with B = 2^slice_bits; phase k drives
+    sign(c) d_k at the amplitude at which the digit B - 1 is full scale.
+    """
+
+    kind: Literal["bit_serial"] = "bit_serial"
+    slice_bits: int = Field(1, ge=1, le=8, strict=True, description="Bits of the input per phase.")
+
+    @property
+    def digital_sum(self) -> bool:
+        """Always: the phases have different weights."""
+        return True
+
+    def phases(self, v: Tensor, full: float) -> list[Phase]:
+        """The digits of the code, each scaled to full scale; the gradient is carried by the last."""
+        base, levels = 2**self.slice_bits, round(full)
+        count = -(-levels.bit_length() // self.slice_bits)
+        code = v.detach()
+        sign, left, phases = code.sign(), code.abs(), []
+        amplitude = full / (base - 1)
+        for k in range(count):
+            digit = sign * left.remainder(base) * amplitude
+            left = (left / base).floor()
+            phases.append(Phase(base**k / amplitude, digit, False))
+        if torch.is_grad_enabled() and v.requires_grad:
+            last = phases[-1]
+            through = (v - code) / last.factor
+            phases[-1] = last._replace(drive=last.drive + through)
+        return phases

@@ -1,0 +1,48 @@
+"""Resistance of the wires of an array."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..spec import Variant
+
+
+class Wires(Variant):
+    """A model of what wire resistance does to a product."""
+
+
+class FirstOrder(Wires):
+    """The first-order drop along a column, a cubic in the column's load.
+
+    With relative weights w and drives v, n rows and the ratio `conductance_ratio` of a wire
+    segment's conductance to g_max, and row 0 farthest from the ADC,
+
+        a_i = n sum_j |w_ij v_j| / conductance_ratio,   c_i = a (a (0.05 a - 0.2) + 0.5)
+        y_i <- y_i - scale c_i sum_j w_ij v_j (1 - (1 - j/n)^2)
+
+    Source: Rasch et al., arXiv 1906.02698 (2019) and Nat. Commun. 14:5282 (2023), Methods.
+    Valid for a below about 1: the cubic is an expansion around no load.
+    """
+
+    kind: Literal["first_order"] = "first_order"
+    scale: float = Field(1.0, ge=0, description="Multiple of the modelled drop.")
+    conductance_ratio: float = Field(
+        1 / 0.35 / 5e-6, gt=0, description="Wire segment over g_max: 1 / (0.35 ohm x 5 uS)."
+    )
+
+    def profile(self, position: Tensor, rows: Tensor) -> Tensor:
+        """Return 1 - (1 - j/n)^2 for rows at `position` j on arrays with `rows` n used rows."""
+        return 1 - (1 - position / rows) ** 2
+
+    def drop(self, load: Tensor, weighted: Tensor, rows: Tensor) -> Tensor:
+        """Return what to subtract from y.
+
+        Args:
+            load: sum_j |w_ij v_j|, relative.
+            weighted: sum_j w_ij v_j profile_j, relative.
+            rows: used rows n of each column's array.
+        """
+        a = load * (rows / self.conductance_ratio)
+        return self.scale * torch.addcmul(0.5 * a, a * a, 0.05 * a - 0.2) * weighted

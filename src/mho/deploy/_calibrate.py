@@ -1,0 +1,193 @@
+"""Find input ranges and ADC bounds from data."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..circuits import Learned
+from ..errors import DataError, RangeError
+from ..nn import Crossbar, Site
+from ..spec import render_table
+from ..tiles import nominal
+from ._batches import Forward, run
+from ._model import converted, evaluating
+
+Method = Literal["moving_std", "moving_quantile", "quantile", "max"]
+CACHE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `mho.calibrate` found; prints as a table.
+
+    Attributes:
+        method: how ranges were found.
+        ranges: input range of each row-slice, by weight.
+        bounds: largest calibrated ADC bound, in units of range x scale, by weight.
+        unreached: weights whose layer never ran on the data; they stay uncalibrated.
+    """
+
+    method: str
+    ranges: dict[str, tuple[float, ...]]
+    bounds: dict[str, float]
+    unreached: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = dict.fromkeys([*self.ranges, *self.bounds])
+        rows = [
+            (n, ", ".join(f"{r:.4g}" for r in self.ranges.get(n, ())), f"{self.bounds[n]:.4g}" if n in self.bounds else "")
+            for n in names
+        ]
+        title = f"calibrated ({self.method})" if rows else "nothing to calibrate: no range or bound needs data"
+        notes = [f"never ran on this data, still uncalibrated: {name}" for name in self.unreached]
+        return "\n".join([render_table(title, ("weight", "input range", "ADC bound"), rows), *notes])
+
+
+class _Statistic:
+    """A running statistic of the inputs of one row-slice."""
+
+    def __init__(self, method: Method, quantile: float, sigma: float) -> None:
+        self.method, self.quantile, self.sigma = method, quantile, sigma
+        self.batches, self.value = 0, 0.0
+        self.kept, self.stride = torch.empty(0), 1
+
+    def see(self, x: Tensor) -> None:
+        """Take in the inputs of one batch."""
+        if self.method == "quantile":
+            # Every stride-th value: once the cache is full, half of it makes room for the rest.
+            self.kept = torch.cat((self.kept, x.abs()[:: self.stride].float().cpu()))
+            while self.kept.numel() > CACHE:
+                self.kept, self.stride = self.kept[::2].clone(), 2 * self.stride
+        elif self.method == "max":
+            self.value = max(self.value, float(x.abs().max()))
+        else:
+            now = self.sigma * float(x.float().std(correction=0))
+            if self.method == "moving_quantile":
+                now = quantile(x.abs(), self.quantile)
+            self.value += (now - self.value) / (self.batches + 1)
+        self.batches += 1
+
+    def result(self) -> float:
+        """The range; 1 for a row-slice that saw nothing but zeros."""
+        value = quantile(self.kept, self.quantile) if self.method == "quantile" else self.value
+        return value if value > 0 else 1.0
+
+
+def quantile(magnitude: Tensor, q: float) -> float:
+    """Return the smallest value that at least a share q of the values does not exceed."""
+    rank = min(magnitude.numel(), max(1, math.ceil(q * magnitude.numel())))
+    return float(magnitude.float().kthvalue(rank).values)
+
+
+class _Observer:
+    """Collects, for one crossbar, what its ranges and bounds are made of."""
+
+    def __init__(self, crossbar: Crossbar, make: Any) -> None:
+        self.statistics = [make() for _ in range(crossbar.geometry.parts)]
+        self.peaks: Tensor | None = None
+
+    def __call__(self, crossbar: Crossbar, x: Tensor, weight: Tensor) -> None:
+        if x.numel() == 0:
+            return
+        if not x.isfinite().all():
+            raise DataError(f"{crossbar.name}: the input has values that are not finite; nothing was calibrated.")
+        geometry = crossbar.geometry
+        for statistic, piece in zip(self.statistics, geometry.inputs_of(x), strict=True):
+            statistic.see(piece)
+        if crossbar.hardware.adc.bound == "calibrated":
+            weights = nominal(weight, crossbar.hardware, geometry).weight.to(x.dtype)
+            peaks = geometry.column_peaks(geometry.product(geometry.split(x), weights)).float()
+            self.peaks = peaks if self.peaks is None else torch.maximum(self.peaks, peaks)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the layer ran."""
+        return self.statistics[0].batches > 0
+
+
+def _needs_data(crossbar: Crossbar) -> bool:
+    rule = crossbar.hardware.dac.range
+    return (rule is not None and rule.stored) or crossbar.hardware.adc.bound == "calibrated"
+
+
+def calibrate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    method: Method = "quantile",
+    quantile: float = 0.9999,
+    sigma: float = 3.0,
+    forward: Forward | None = None,
+) -> Calibration:
+    """Find the input range of every array and the calibrated ADC bounds from data, in place.
+
+    The model runs in eval mode with exact products, so the ranges are those of the digital model.
+    Ranges are of |x|: `quantile` over all data (at most a million evenly picked values per array),
+    `moving_quantile` the mean over batches of each batch's quantile, `moving_std` the mean over
+    batches of sigma standard deviations, `max` the largest. Nothing is changed if anything is wrong.
+
+    Args:
+        model: a converted model.
+        batches: tensors, mappings of keyword arguments, or tuples of arguments.
+        method: see above.
+        quantile: share of |x| inside the range, in (0, 1].
+        sigma: standard deviations inside the range.
+        forward: how to run a batch, `forward(model, batch)`, if none of the above fits.
+
+    Raises:
+        DataError: no batch, or inputs that are not finite.
+        RangeError: an unknown method, or a quantile or sigma out of range.
+    """
+    if method not in ("moving_std", "moving_quantile", "quantile", "max"):
+        raise RangeError(f"unknown method {method!r}: use moving_std, moving_quantile, quantile or max.")
+    if not 0 < quantile <= 1 or not sigma > 0:
+        raise RangeError(f"quantile must be in (0, 1] and sigma above 0, got {quantile} and {sigma}.")
+    found = [site for site in converted(model) if _needs_data(site.crossbar)]
+    observers: dict[str, _Observer] = {}
+    try:
+        for site in converted(model):  # all products are exact, also those that need no data
+            make = lambda: _Statistic(method, quantile, sigma)  # noqa: E731
+            observers[site.name] = _Observer(site.crossbar, make)
+            site.crossbar.observer = observers[site.name]
+        with evaluating(model):
+            run(model, batches, forward, "calibrating")
+    finally:
+        for site in converted(model):
+            site.crossbar.observer = None
+    return _keep(found, observers, method)
+
+
+def _keep(found: list[Site], observers: dict[str, _Observer], method: str) -> Calibration:
+    """Write the results into the crossbars and describe them."""
+    ranges: dict[str, tuple[float, ...]] = {}
+    bounds: dict[str, float] = {}
+    for site in found:
+        crossbar, seen = site.crossbar, observers[site.name]
+        if not seen.reached:
+            continue
+        device, rule = site.weight.device, crossbar.hardware.dac.range
+        if rule is not None and rule.stored:
+            ranges[site.name] = tuple(statistic.result() for statistic in seen.statistics)
+            value = torch.tensor(ranges[site.name], device=device)
+            crossbar.input_range = nn.Parameter(value) if isinstance(rule, Learned) else value
+        if seen.peaks is not None:
+            bound = _relative_bound(crossbar, site.matrix, seen.peaks.to(device))
+            bounds[site.name] = float(bound.max())
+            crossbar.output_bound = bound
+        crossbar.keep_record()
+    unreached = tuple(site.name for site in found if not observers[site.name].reached)
+    return Calibration(method, ranges, bounds, unreached)
+
+
+def _relative_bound(crossbar: Crossbar, weight: Tensor, peaks: Tensor) -> Tensor:
+    """Peaks of the columns in units of input range x weight scale; 1 for a silent column."""
+    rule = crossbar.hardware.dac.range
+    scale = nominal(weight, crossbar.hardware, crossbar.geometry).scale.float()
+    stored = crossbar.input_range
+    unit = stored.detach()[:, None] if stored is not None else getattr(rule, "value", 1.0)
+    bound = peaks / (scale * unit)
+    return torch.where(bound > 0, bound, 1.0)

@@ -1,0 +1,125 @@
+"""How accurate is the model over chip instances and times?"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import DataError, RangeError
+from ..spec import seconds
+from ._compensate import METHODS, compensate
+from ._model import converted, evaluating, exact_products, kept_chip, own_noise
+from ._program import at, program
+from ._progress import progress
+from ._result import Evaluation
+
+TIMES = ("1 s", "1 h", "1 d", "30 d", "1 y", "10 y")
+Score = Callable[[nn.Module], float]
+
+
+def evaluate(
+    model: nn.Module,
+    score: Score,
+    *,
+    times: Sequence[str | float] = TIMES,
+    instances: int = 10,
+    seed: int = 0,
+    compensation: str = "global",
+    batches: Iterable[Any] | None = None,
+    forward: Callable[[nn.Module, Any], Any] | None = None,
+    chance: float | None = None,
+    workers: int | None = 1,
+) -> Evaluation:
+    """Score chip instances of a converted model at several times.
+
+    Instance i is the chip of seed `seed + i` (`mho.program(model, seed=seed + i)` makes it again).
+    Every score has noise of its own that is a function of seed, instance and time, so the table is
+    the same for any number of workers and any order of the times. The model is left as it was.
+
+    Args:
+        model: a converted (and, if its ranges ask for it, calibrated) model.
+        score: any callable model -> number, larger is better; it must not train the model.
+        times: since programming.
+        instances: chips to make.
+        seed: seed of the first chip.
+        compensation: what `mho.compensate` does before each score.
+        batches: data for `compensation="affine"`.
+        forward: how to run a batch of that data.
+        chance: score of guessing, for the normalized accuracy.
+        workers: processes; None takes what the surrounding `joblib.parallel_config` says, so a
+            Ray or Dask backend spreads the instances over machines.
+
+    Raises:
+        LifecycleError: the model is not converted or not calibrated.
+        RangeError: no instance, no time, or an unknown compensation.
+        DataError: a score is not a finite number.
+    """
+    moments = tuple(seconds(time) for time in times)
+    _check(moments, instances, compensation)
+    converted(model)
+    data = list(batches) if batches is not None else None
+    with evaluating(model), kept_chip(model):
+        with exact_products(model), own_noise(seed, "digital"):
+            digital = _number(score(model))
+        jobs = (
+            joblib.delayed(_instance)(
+                model, score, moments, seed + i, compensation, data, forward, torch.get_num_threads(), os.getpid()
+            )
+            for i in range(instances)
+        )
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator")
+        scores = list(progress(pool(jobs), "evaluating chips", instances))
+    return Evaluation(
+        times=moments,
+        seeds=tuple(range(seed, seed + instances)),
+        scores=np.array(scores),
+        digital=digital,
+        compensation=compensation,
+        chance=chance,
+    )
+
+
+def _check(moments: tuple[float, ...], instances: int, compensation: str) -> None:
+    if not moments or len(set(moments)) != len(moments):
+        raise RangeError(f"times must be at least one, each once; got {len(moments)}.")
+    if isinstance(instances, bool) or not isinstance(instances, int) or instances < 1:
+        raise RangeError(f"instances must be a whole number of at least 1, got {instances!r}.")
+    if compensation not in METHODS:
+        raise RangeError(f"unknown compensation {compensation!r}: use {', '.join(METHODS)}.")
+
+
+def _instance(
+    model: nn.Module,
+    score: Score,
+    moments: tuple[float, ...],
+    seed: int,
+    compensation: str,
+    data: list[Any] | None,
+    forward: Callable[[nn.Module, Any], Any] | None,
+    threads: int,
+    parent: int,
+) -> list[float]:
+    """Score one chip at every time."""
+    if os.getpid() != parent:
+        torch.set_num_threads(threads)  # the same threads, the same order of sums, the same scores
+    program(model, seed=seed)
+    scores = []
+    for moment in moments:
+        at(model, moment)
+        with own_noise(seed, moment, "compensate"):
+            compensate(model, compensation, data, forward=forward)  # pyright: ignore[reportArgumentType]
+        with own_noise(seed, moment, "score"):
+            scores.append(_number(score(model)))
+    return scores
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise DataError(f"score(model) returned {value!r}; a finite number is needed.")
+    return number

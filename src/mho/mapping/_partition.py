@@ -1,0 +1,57 @@
+"""Split a weight matrix over arrays of limited size: pure index arithmetic."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import SpecError
+
+Rule = Literal["balanced", "greedy"]
+
+
+def split(size: int, limit: int | None, rule: Rule = "balanced", step: int = 1) -> tuple[int, ...]:
+    """Return the sizes of the slices of `size` lines on arrays of `limit` lines.
+
+    Args:
+        size: lines to place.
+        limit: lines of one array; None for no limit.
+        rule: `balanced` gives slices that differ by at most one step, `greedy` fills each array
+            before the next.
+        step: slices are multiples of this (the kernel positions of one input channel).
+
+    Raises:
+        SpecError: one step does not fit on an array.
+    """
+    units = size // step
+    most = units if limit is None else limit // step
+    if most < 1:
+        raise SpecError(f"{step} lines that belong together do not fit an array of {limit} lines")
+    count = -(-units // most)
+    if rule == "greedy":
+        sizes = [most] * (count - 1) + [units - most * (count - 1)]
+    else:
+        base, extra = divmod(units, count)
+        sizes = [base + 1] * extra + [base] * (count - extra)
+    return tuple(step * n for n in sizes)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The slices of a weight matrix (out, in) over arrays, and the arrays' size."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    array_rows: int | None
+    array_columns: int | None
+
+    @property
+    def arrays(self) -> int:
+        """How many arrays the matrix takes."""
+        return len(self.rows) * len(self.columns)
+
+    @property
+    def utilization(self) -> float:
+        """Used unit cells over all unit cells of the arrays taken; 1 for unlimited arrays."""
+        rows, columns = sum(self.rows), sum(self.columns)
+        height = (self.array_rows or rows / len(self.rows)) * len(self.rows)
+        width = (self.array_columns or columns / len(self.columns)) * len(self.columns)
+        return rows * columns / (height * width)

@@ -1,0 +1,117 @@
+"""What every analog layer shares: its weight matrices on crossbars, and the registry of layers."""
+
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from ..mapping import Partition, split
+from ..tiles import Dense, Geometry, Hardware
+from ._crossbar import Crossbar
+
+
+class Crossbars(nn.ModuleDict):
+    """The crossbars of one module, keyed by the path of their weight with `_` for `.`."""
+
+    def __init__(self, crossbars: dict[str, Crossbar]) -> None:
+        super().__init__({path.replace(".", "_"): crossbar for path, crossbar in crossbars.items()})
+        self.paths = tuple(crossbars)
+
+    def by_path(self) -> Iterator[tuple[str, Crossbar]]:
+        """Yield (path of the weight, crossbar)."""
+        for path in self.paths:
+            crossbar = self[path.replace(".", "_")]
+            assert isinstance(crossbar, Crossbar)  # noqa: S101 - nn.ModuleDict types its values as Module
+            yield path, crossbar
+
+
+class Analog:
+    """The analog side of a layer class; mixed into the torch class, it holds no state of its own.
+
+    A layer is converted by giving the very same object the analog class, so that its name, hooks,
+    Parameters and every reference to it stay as they are.
+
+    A new layer type is one file: a subclass of `Analog` and the torch class that sets `digital`,
+    says what goes on arrays (`layouts`), and lowers its forward to its crossbars.
+    """
+
+    digital: ClassVar[type[nn.Module]]
+    registry: ClassVar[dict[type[nn.Module], type["Analog"]]] = {}
+    analog: "Crossbars"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "digital" in vars(cls):
+            Analog.registry[cls.digital] = cls
+
+    @staticmethod
+    def obstacle(module: nn.Module) -> str | None:
+        """Return why this very module cannot be converted, or None."""
+        return None
+
+    @staticmethod
+    def layouts(module: nn.Module, hardware: Hardware) -> dict[str, Geometry]:
+        """Return the geometry of every weight that goes on arrays, by the weight's path."""
+        weight = module.weight
+        return {"weight": dense(weight.shape[0], weight.shape[1], hardware)}
+
+    @staticmethod
+    def to_matrix(weight: Tensor, geometry: Geometry) -> Tensor:
+        """Return a weight Parameter as a matrix (out, rows)."""
+        return weight
+
+    @staticmethod
+    def from_matrix(matrix: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
+        """Return a matrix (out, rows) in the shape of its weight Parameter: `to_matrix` undone."""
+        return matrix.reshape(like.shape)
+
+
+class Site(NamedTuple):
+    """A weight matrix of a converted model and where it lives."""
+
+    name: str
+    module: nn.Module
+    crossbar: Crossbar
+    path: str
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The Parameter."""
+        return attrgetter(self.path)(self.module)
+
+    @property
+    def matrix(self) -> Tensor:
+        """The weight as a matrix (out, rows)."""
+        return type(self.module).to_matrix(self.weight, self.crossbar.geometry)  # pyright: ignore
+
+
+def sites(model: nn.Module) -> Iterator[Site]:
+    """Yield every weight matrix on arrays once, in the model's order."""
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        if not isinstance(module, Analog):
+            continue
+        for path, crossbar in module.analog.by_path():
+            if id(crossbar) not in seen:
+                seen.add(id(crossbar))
+                yield Site(f"{name}.{path}" if name else path, module, crossbar, path)
+
+
+def partition_of(out: int, rows: int, hardware: Hardware, step: int = 1) -> Partition:
+    """Return the partition of a matrix (out, rows); `step` rows stay together if an array has room."""
+    array = hardware.array
+    if array.rows is not None and step > array.rows:
+        step = 1
+    return Partition(
+        split(rows, array.rows, array.partition, step),
+        split(out, array.cols, array.partition),
+        array.rows,
+        array.cols,
+    )
+
+
+def dense(out: int, rows: int, hardware: Hardware) -> Dense:
+    """Return the geometry of a plain matrix (out, rows)."""
+    slices = len(hardware.mapping.significance)
+    return Dense(out, partition_of(out, rows, hardware), slices)

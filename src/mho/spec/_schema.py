@@ -1,0 +1,31 @@
+"""The JSON schema of a spec, for editors and forms: one definition per family and member."""
+
+from typing import Any
+
+from ._spec import Spec, Variant
+
+
+def json_schema(spec: type[Spec]) -> dict[str, Any]:
+    """Return the JSON schema of a spec class; families of variants are `oneOf` their members."""
+    definitions: dict[str, Any] = {}
+
+    def define(family: str) -> None:
+        if family not in definitions:
+            definitions[family] = {}  # known from here on: members may nest their own family
+            members = Variant.families[family].members.values()
+            definitions[family] = {"oneOf": [resolve(m.model_json_schema()) for m in members]}
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        definitions.update({k: resolve(v) for k, v in node.pop("$defs", {}).items()})
+        if "family" in node and isinstance(node["family"], str):
+            define(node["family"])
+            rest = {k: v for k, v in node.items() if k != "family"}
+            return {**rest, "$ref": f"#/$defs/{node['family']}"}
+        return {key: resolve(value) for key, value in node.items()}
+
+    schema = resolve(spec.model_json_schema())
+    return {**schema, "$defs": definitions}

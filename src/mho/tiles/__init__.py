@@ -1,0 +1,17 @@
+"""The crossbar: the hardware value, and pure functions that program, age and multiply."""
+
+from ._chip import Present as Present
+from ._chip import Programmed as Programmed
+from ._chip import column_scale as column_scale
+from ._chip import nominal as nominal
+from ._chip import present as present
+from ._chip import program as program
+from ._chip import relative_weight as relative_weight
+from ._convolution import Convolution as Convolution
+from ._geometry import Dense as Dense
+from ._geometry import Geometry as Geometry
+from ._hardware import Hardware as Hardware
+from ._hardware import load as load
+from ._mvm import mvm as mvm
+from ._operand import Columns as Columns
+from ._operand import Operand as Operand

@@ -1,0 +1,174 @@
+"""Tiles over their life: scales, programming, ageing, and the converters of a chip instance."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..cells import CellState, Sites
+from ..errors import DataError, RangeError
+from ..ops import Stream
+from ._geometry import Geometry
+from ._hardware import Hardware
+from ._operand import Columns, Operand
+
+
+class Programmed(NamedTuple):
+    """What programming leaves on the arrays of one weight matrix, float32.
+
+    `cells` holds conductances (planes, out, rows) in siemens; `scale` (row-slices, out) is the
+    weight that g_max stands for.
+    """
+
+    cells: CellState
+    scale: Tensor
+
+
+class Present(NamedTuple):
+    """The arrays as they compute at one time.
+
+    `weight` is (columns, rows) in the model's units, `negative` the weight for inputs of negative
+    polarity where that differs, `columns` the read-out of each physical column.
+    """
+
+    weight: Tensor
+    negative: Tensor | None
+    columns: Columns
+
+
+def column_scale(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Tensor:
+    """Return the weight that g_max stands for, (row-slices, out), for a weight (out, rows)."""
+    mapping, partition = hardware.mapping, geometry.partition
+    w = weight.detach()
+    if mapping.scaling == "fixed":
+        return w.new_full((geometry.parts, geometry.out), mapping.w_max or 1.0)
+    if geometry.parts == 1:
+        scale = torch.maximum(w.amax(1), -w.amin(1)).unsqueeze(0)
+    else:
+        pieces = w.split(list(partition.rows), dim=1)
+        scale = torch.stack([torch.maximum(p.amax(1), -p.amin(1)) for p in pieces])
+    if mapping.scaling == "tile":
+        tiles = scale.split(list(partition.columns), dim=1)
+        scale = torch.cat([t.amax(1, keepdim=True).expand_as(t) for t in tiles], dim=1)
+    # A column of zeros has any scale; 1 keeps 0 / scale at 0.
+    return torch.where(scale > 0, scale, 1.0)
+
+
+def spread_over_rows(scale: Tensor, geometry: Geometry) -> Tensor:
+    """Repeat a per-slice value (row-slices, n) over the rows of each slice: (n, rows)."""
+    sizes = torch.tensor(geometry.partition.rows, device=scale.device)
+    return scale.repeat_interleave(sizes, dim=0).T
+
+
+def nominal(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Operand:
+    """Return a weight (out, rows) as ideal cells and nominal converters would hold it."""
+    mapping = hardware.mapping
+    scale = column_scale(weight, hardware, geometry)
+    if mapping.exact and len(mapping.significance) == 1:
+        return Operand(weight, scale)
+    per_cell = spread_over_rows(scale, geometry)
+    relative = (weight.detach() / per_cell).clamp(-1, 1)
+    cell = hardware.cell
+    decoded = mapping.decode(mapping.encode(relative, cell.g_min, cell.g_max), cell.g_min, cell.g_max)
+    slices = decoded * per_cell  # (slices, out, rows)
+    if torch.is_grad_enabled() and weight.requires_grad:
+        # Straight through: the gradient takes the way of the most significant slice.
+        slices = torch.cat((slices[:-1], slices[-1:] + (weight - weight.detach()) / mapping.significance[-1]))
+    count = len(mapping.significance)
+    return Operand(slices.flatten(0, 1), scale.repeat(1, count), mapping.significance)
+
+
+def relative_weight(
+    weight: Tensor, hardware: Hardware, geometry: Geometry, name: str
+) -> tuple[Tensor, Tensor]:
+    """Return weight / scale in [-1, 1], (out, rows), and the scale, both float32 on the CPU.
+
+    Raises:
+        DataError: a weight is not finite.
+        RangeError: a weight exceeds the fixed scale of the mapping.
+    """
+    w = weight.detach().to("cpu", torch.float32)
+    if not torch.isfinite(w).all():
+        raise DataError(f"{name} has values that are not finite; nothing was programmed.")
+    scale = column_scale(w, hardware, geometry)
+    relative = w / spread_over_rows(scale, geometry)
+    if relative.abs().max() > 1 + 1e-6:
+        raise RangeError(
+            f"{name}: |w| reaches {w.abs().max():.4g}, above mapping.w_max = {hardware.mapping.w_max}; "
+            "raise w_max, clip the weights, or use `scaling: column`."
+        )
+    return relative.clamp(-1, 1), scale
+
+
+def program(weight: Tensor, hardware: Hardware, geometry: Geometry, stream: Stream) -> Programmed:
+    """Program a weight matrix (out, rows) onto cells, once; raises as `relative_weight` does."""
+    relative, scale = relative_weight(weight, hardware, geometry, stream.tile)
+    cell = hardware.cell
+    target = hardware.mapping.encode(relative, cell.g_min, cell.g_max)
+    return Programmed(cell.program(target, stream), scale)
+
+
+def present(
+    programmed: Programmed, hardware: Hardware, geometry: Geometry, stream: Stream, seconds: float
+) -> Present:
+    """Return the arrays as they compute `seconds` after programming."""
+    cell, mapping = hardware.cell, hardware.mapping
+    g = cell.conductance(programmed.cells, seconds, stream, sites(geometry))
+    per_cell = spread_over_rows(programmed.scale.cpu(), geometry)
+    weight = (mapping.decode(g, cell.g_min, cell.g_max) * per_cell).flatten(0, 1)  # (columns, rows)
+    weight, drive = _row_drivers(weight, hardware, geometry, stream)
+    negative = None
+    if hardware.array.polarity_spread:
+        xi = stream.normal("polarity", tuple(weight.shape))
+        negative = weight * (1 + hardware.array.polarity_spread * xi)
+    return Present(weight, negative, _columns(hardware, geometry, stream, drive))
+
+
+def sites(geometry: Geometry) -> Sites:
+    """Return the physical row and column of each weight within its array."""
+    columns = [j for size in geometry.partition.columns for j in range(size)]
+    return Sites(torch.tensor(geometry.row_position), torch.tensor(columns))
+
+
+def _row_drivers(
+    weight: Tensor, hardware: Hardware, geometry: Geometry, stream: Stream
+) -> tuple[Tensor, Tensor | None]:
+    """Fold the drivers' gains into the weights; return also what their offsets add to each column.
+
+    Each array has its own drivers. A gain g_j on row j is a factor on the row's weights, which
+    holds for convolutions too, where a pixel is driven on a different row for every patch.
+    """
+    dac, count = hardware.dac, len(geometry.partition.columns)
+    owner = torch.repeat_interleave(torch.arange(count), torch.tensor(geometry.partition.columns))
+    owner = owner.repeat(geometry.slices)  # (columns,)
+    if dac.gain_spread:
+        xi = stream.normal("dac gain", (count, geometry.rows))
+        weight = weight * (1 + dac.gain_spread * xi)[owner]
+    if not dac.offset_spread:
+        return weight, None
+    offset = dac.offset_spread * stream.normal("dac offset", (count, geometry.rows))
+    pieces = (weight * offset[owner]).split(list(geometry.partition.rows), dim=1)
+    return weight, torch.stack([piece.sum(1) for piece in pieces])
+
+
+def _columns(hardware: Hardware, geometry: Geometry, stream: Stream, drive: Tensor | None) -> Columns:
+    """Draw the read-out of each physical column."""
+    adc, shape = hardware.adc, (geometry.parts, geometry.slices * geometry.out)
+
+    def around_one(purpose: str, spread: float) -> Tensor | None:
+        return 1 + spread * stream.normal(purpose, shape) if spread else None
+
+    front = adc.front_end
+    noise = around_one("output noise", hardware.noise.output_spread)
+    transfer = around_one("transfer", adc.transfer.spread if adc.transfer else 0.0)
+    return Columns(
+        gain=around_one("adc gain", adc.gain_spread),
+        offset=adc.offset_spread * stream.normal("adc offset", shape) if adc.offset_spread else None,
+        # A spread is symmetric about the nominal value, but a std or a curvature has no sign.
+        noise=None if noise is None else noise.abs(),
+        transfer=None if transfer is None else transfer.abs(),
+        front_end=(front.offset_spread * stream.normal("front end", shape)).clamp(min=0)
+        if front and front.offset_spread
+        else None,
+        drive=drive,
+    )

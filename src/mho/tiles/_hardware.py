@@ -1,0 +1,89 @@
+"""The hardware value: everything about the arrays that a model is put on."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from ..cells import Cell, Ideal
+from ..circuits import ADC, DAC, Array, Digital, Float, Noise
+from ..errors import PresetError, SpecError
+from ..mapping import Differential, Mapping
+from ..spec import Spec, Variant, document
+
+
+class Hardware(Spec):
+    """One description of analog in-memory hardware. With no argument, everything is ideal."""
+
+    cell: Cell = Field(Ideal(), description="The memory cell: programming, drift, noise, faults.")
+    array: Array = Field(Array(), description="Array size, partition and wires.")
+    mapping: Mapping = Field(Differential(), description="Weights to conductances.")
+    dac: DAC = Field(DAC(), description="Converters that drive the rows.")
+    adc: ADC = Field(ADC(), description="Converters that read the columns.")
+    noise: Noise = Field(Noise(), description="Noise drawn anew for every product.")
+    digital: Digital = Field(Float(), description="Scales, offsets and partial sums.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parts_of_presets(cls, data: Any) -> Any:
+        """Let a field name a preset, whose part of that name is then used: `cell: pcm-joshi-2020`."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for name in cls.model_fields.keys() & data.keys():
+            value, family = data[name], cls.model_fields[name].annotation
+            members = family.members if isinstance(family, type) and issubclass(family, Variant) else {}
+            if isinstance(value, str) and value not in members:
+                fields = document(value).fields
+                if name not in fields:
+                    raise ValueError(f"preset {value!r} says nothing about {name!r}")
+                data[name] = fields[name]
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Hardware":
+        if self.dac.range is None and (self.column_effects or self.noise.input or self.dac.offset_spread):
+            raise ValueError(
+                "noise, ADC bounds and wires are in units of input range x weight scale: give dac.range, "
+                "such as {kind: fixed, value: 1}, calibrated, learned or per_token"
+            )
+        if self.array.polarity_spread and self.dac.scheme.kind != "positive_negative":  # pyright: ignore
+            raise ValueError("array.polarity_spread needs dac.scheme: positive_negative")
+        if self.adc.bound == "calibrated" and self.dac.range is not None and self.dac.range.dynamic:
+            raise ValueError("a calibrated ADC bound needs an input range that does not follow the input")
+        if self.cell.signed != (self.mapping.kind == "signed"):  # pyright: ignore
+            raise ValueError("a cell of signed conductance goes with `mapping: signed`, and only with it")
+        return self
+
+    @property
+    def column_effects(self) -> bool:
+        """Whether anything acts on a column's signal between the array and the digital side."""
+        adc, noise = self.adc, self.noise
+        return any((
+            adc.bound is not None, adc.front_end is not None, adc.asymmetry, adc.gain_spread,
+            adc.offset_spread, noise.output, noise.read is not None, self.array.wires is not None,
+        ))  # fmt: skip
+
+    @property
+    def ideal_product(self) -> bool:
+        """Whether a product with given array weights is an exact matrix product."""
+        dac = self.dac
+        return not (
+            self.column_effects or self.noise.input or self.array.polarity_spread
+            or dac.range is not None or dac.gain_spread or dac.offset_spread or dac.asymmetry
+        )  # fmt: skip
+
+
+def load(source: str | Path) -> Hardware:
+    """Return the hardware of a preset's name or of a YAML file's path.
+
+    Raises:
+        PresetError: no such preset or file, or it is corrupt.
+    """
+    found = document(source)
+    try:
+        return Hardware(**found.fields)
+    except SpecError as error:
+        raise PresetError(f"{source}: {error}") from None
+    except TypeError as error:
+        raise PresetError(f"{source}: field names must be text ({error})") from None

@@ -1,0 +1,1 @@
+"""Oracles: literal computations from the papers, never imported by the library."""

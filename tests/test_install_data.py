@@ -1,0 +1,50 @@
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "install_data.py"
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("install_data", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_package_is_pinned(script):
+    assert all(len(package.split("==")) == 2 for package in script.EXAMPLES)
+    assert set(script.TESTS) < set(script.EXAMPLES)
+
+
+def test_without_debian_tools_it_says_what_is_missing(script, monkeypatch, tmp_path):
+    monkeypatch.setattr(script.shutil, "which", lambda tool: None)
+    line = script.unpack_fashion_mnist(tmp_path / "data", system=tmp_path)
+    assert "not installed, because apt-get and dpkg-deb" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_failed_download_gives_its_reason_and_leaves_nothing(script, monkeypatch, tmp_path):
+    def refuse(command, **options):
+        return subprocess.CompletedProcess(command, 100, "", "E: Unable to locate package")
+
+    monkeypatch.setattr(script.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    monkeypatch.setattr(script.subprocess, "run", refuse)
+    line = script.unpack_fashion_mnist(tmp_path / "data", system=tmp_path)
+    assert "not installed" in line
+    assert "E: Unable to locate package" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_files_already_there_are_left_alone(script, monkeypatch, tmp_path):
+    folder = tmp_path / script.FASHION_MNIST
+    folder.mkdir(parents=True)
+    for number in range(4):
+        (folder / f"{number}.gz").touch()
+    monkeypatch.setattr(script.subprocess, "run", pytest.fail)
+    assert "already in" in script.unpack_fashion_mnist(tmp_path, system=tmp_path / "none")
