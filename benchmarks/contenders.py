@@ -33,13 +33,13 @@ class Contender:
 PLAIN = Contender("plain torch", lambda model, batch: model)
 
 
-def with_effects(name: str, **effects: Any) -> Contender:
-    """Return mho with the given fields of a Hardware and nothing else."""
+def with_effects(name: str, side: int | None = ARRAY, **effects: Any) -> Contender:
+    """Return mho with the given fields of a Hardware on arrays of `side` rows and columns."""
 
     def build(model: nn.Module, batch: Tensor) -> nn.Module:
         import mho
 
-        mho.convert(model, mho.Hardware(array={"rows": ARRAY, "cols": ARRAY}, **effects))
+        mho.convert(model, mho.Hardware(array={"rows": side, "cols": side}, **effects))
         return model
 
     return Contender(f"mho, {name}", build)
@@ -62,5 +62,7 @@ ARRAYS_ONLY = with_effects("all effects off")
 DAC_ONLY = with_effects("8-bit DAC", dac=DAC)
 ADC_ONLY = with_effects("8-bit ADC", dac={"range": DAC["range"]}, adc=ADC)
 QUANTIZED = with_effects("DAC, ADC", dac=DAC, adc=ADC)
-NOISY = with_effects("DAC, ADC, output noise", dac=DAC, adc=ADC, noise={"output": OUTPUT_NOISE})
+ALL = {"dac": DAC, "adc": ADC, "noise": {"output": OUTPUT_NOISE}}
+NOISY = with_effects("DAC, ADC, output noise", **ALL)
+ONE_ARRAY = with_effects("the same on one array", side=None, **ALL)
 STANDARD = preset("standard-hwa-2023")

@@ -8,28 +8,37 @@ import torch
 from torch import nn
 
 from . import models
-from .contenders import NOISY, PLAIN, Contender
+from .contenders import NOISY, PLAIN
 
-_STATUS = Path("/proc/self/status")
+_PROCESS = Path("/proc/self")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a model's parameters and buffers, and how far the process rose above its imports.
+    """Bytes of a model, and by how much the process rose above what it held without one.
 
-    `built` is the resident memory once the model exists, `peak` its maximum over one forward pass
-    as well; both are None where the system does not tell (it does on Linux).
+    Attributes:
+        tensors: parameters and buffers.
+        resident: resident memory once the model is ready.
+        building: its peak until then.
+        forward: its peak over one forward pass.
     """
 
     tensors: int
-    built: int | None
-    peak: int | None
+    resident: int
+    building: int
+    forward: int
 
 
 def tensor_bytes(model: nn.Module) -> int:
     """Bytes of all parameters and buffers, every tensor counted once."""
     tensors = {t.data_ptr(): t for t in (*model.parameters(), *model.buffers())}
     return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def told_here() -> bool:
+    """Whether this system tells a process its peak and lets it start a new one, as Linux does."""
+    return (_PROCESS / "clear_refs").exists()
 
 
 def measure(converted: bool) -> Memory:
@@ -39,28 +48,29 @@ def measure(converted: bool) -> Memory:
 
 
 def _measure_here(converted: bool) -> Memory:
-    import mho  # both processes use it, for it to load what it loads late: only the model may differ
-
-    mho.convert(nn.Linear(1, 1), mho.Hardware())
-
-    contender: Contender = NOISY if converted else PLAIN
-    before = _resident("VmRSS")
+    for make in (
+        PLAIN,
+        NOISY,
+    ):  # both processes load what is loaded late: only the model may differ
+        small, batch = models.square_linear(8)
+        with torch.inference_mode():
+            make.build(small, batch)(batch)
+    before = _bytes("VmRSS")
     model, batch = models.perceptron()
-    model = contender.build(model, batch)
-    built = _rise("VmRSS", before)
+    _restart_peak()
+    model = (NOISY if converted else PLAIN).build(model, batch)
+    building, resident = _bytes("VmHWM") - before, _bytes("VmRSS") - before
+    _restart_peak()
     with torch.inference_mode():
         model(batch)
-    return Memory(tensor_bytes(model), built, _rise("VmHWM", before))
+    return Memory(tensor_bytes(model), resident, building, _bytes("VmHWM") - before)
 
 
-def _rise(field: str, before: int | None) -> int | None:
-    now = _resident(field)
-    return None if now is None or before is None else now - before
+def _restart_peak() -> None:
+    """Set VmHWM, the highest resident memory so far, to the present one (man 5 proc)."""
+    (_PROCESS / "clear_refs").write_text("5")
 
 
-def _resident(field: str) -> int | None:
-    """Bytes of resident memory now (VmRSS) or at its highest so far (VmHWM)."""
-    if not _STATUS.exists():
-        return None
-    values = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-    return int(values[field].split()[0]) * 1024
+def _bytes(field: str) -> int:
+    lines = (_PROCESS / "status").read_text().splitlines()
+    return int(dict(line.split(":", 1) for line in lines)[field].split()[0]) * 1024

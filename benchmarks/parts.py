@@ -1,11 +1,14 @@
 """The three parts of a run; each returns its tables."""
 
+import sys
+
 import torch
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
 from . import breakdown, memory, models, report
-from .contenders import NOISY, PLAIN, QUANTIZED, STANDARD, Contender
+from .contenders import NOISY, ONE_ARRAY, PLAIN, QUANTIZED, STANDARD, Contender
 from .races import Limit, Race, against_peers, against_torch
 from .timing import Paired, paired
 
@@ -22,31 +25,44 @@ def lenet(pairs: int) -> list[Table]:
 def linear(pairs: int) -> list[Table]:
     """Eval forward of one large linear layer."""
     model, batch = models.square_linear()
-    races = against_torch(quantized=2.0, noisy=2.0)
+    races = [*against_torch(quantized=2.0, noisy=2.0), Race(ONE_ARRAY, PLAIN)]
     title = "Linear 1024 x 1024, batch 64, eval forward"
     return _tables(title, model, batch, races, pairs, peer_limits=False)
 
 
 def footprint(pairs: int) -> list[Table]:
     """Bytes of both models of the speed tests, and resident memory of a larger one."""
-    rows = {}
+    limit, rows = Limit(1.05), []
     for name, make in (("LeNet", models.lenet), ("1024 x 1024", models.square_linear)):
         model, batch = make()
-        sizes = [memory.tensor_bytes(c.ready(model, batch)) for c in (PLAIN, NOISY)]
-        rows[f"{name}: parameters and buffers"] = tuple(sizes)
-    rows |= report.footprint_rows(memory.measure(converted=False), memory.measure(converted=True))
-    return [report.footprint(rows, Limit(1.05))]
+        digital, converted = (memory.tensor_bytes(c.ready(model, batch)) for c in (PLAIN, NOISY))
+        rows.append((f"{name}: parameters and buffers", digital, converted, limit))
+    if memory.told_here():
+        plain, analog = memory.measure(converted=False), memory.measure(converted=True)
+        large = "3 x 4096 x 4096:"
+        rows += [
+            (f"{large} parameters and buffers", plain.tensors, analog.tensors, limit),
+            (f"{large} resident memory once converted", plain.resident, analog.resident, limit),
+            (f"{large} its peak while converting", plain.building, analog.building, None),
+            (f"{large} its peak over one forward", plain.forward, analog.forward, None),
+        ]
+    return [report.footprint(rows)]
 
 
 def _tables(
     title: str, model: nn.Module, batch: Tensor, races: list[Race], pairs: int, peer_limits: bool
 ) -> list[Table]:
-    tables = [report.speed(f"{title}: mho", [_run(r, model, batch, pairs) for r in races])]
-    if against := against_peers(peer_limits):
-        results = [_run(race, model, batch, pairs) for race in against]
-        tables.append(report.speed(f"{title}: peers in units of mho's time", results))
-    shown = (PLAIN, QUANTIZED, NOISY, STANDARD)
-    profiles = {c.name: breakdown.self_times(_forward(c, model, batch)) for c in shown}
+    tables = []
+    parts = {"mho": races, "peers in units of mho's time": against_peers(peer_limits)}
+    for part, entries in parts.items():
+        if entries:
+            shown = track(
+                entries, f"{title}: {part}", transient=True, disable=not sys.stdout.isatty()
+            )
+            results = [_run(race, model, batch, pairs) for race in shown]
+            tables.append(report.speed(f"{title}: {part}", results))
+    profiled = (PLAIN, QUANTIZED, NOISY, STANDARD)
+    profiles = {c.name: breakdown.self_times(_forward(c, model, batch)) for c in profiled}
     return [*tables, report.operators(f"{title}: where the time goes", profiles)]
 
 

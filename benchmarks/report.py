@@ -2,14 +2,13 @@
 
 import platform
 from collections.abc import Iterable
-from importlib.metadata import version
 from statistics import median
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import THREADS, memory, peers
+from . import THREADS, peers
 from .breakdown import dearest
 from .races import Limit, Race
 from .timing import Paired
@@ -17,7 +16,9 @@ from .timing import Paired
 
 def environment() -> str:
     """One line about what was measured on what."""
-    versions = {"torch": torch.__version__, "mho": version("mho"), **peers.installed()}
+    import mho
+
+    versions = {"torch": torch.__version__, "mho": mho.__version__, **peers.installed()}
     packages = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"{packages}; Python {platform.python_version()}, {platform.machine()}, {THREADS} threads"
@@ -25,7 +26,7 @@ def environment() -> str:
 
 
 def speed(title: str, results: Iterable[tuple[Race, Paired, float]]) -> Table:
-    """Median times and paired ratios, one race a row, with the error of the subject's output."""
+    """Median times and paired ratios, one race a row; error: that of the subject's output."""
     table = Table(title=title, title_justify="left")
     table.add_column("contender")
     table.add_column("ms", justify="right")
@@ -35,7 +36,7 @@ def speed(title: str, results: Iterable[tuple[Race, Paired, float]]) -> Table:
     table.add_column("min … max", justify="right")
     table.add_column("of fastest", justify="right")
     table.add_column("limit", justify="right")
-    table.add_column("output error", justify="right")
+    table.add_column("error", justify="right")
     for race, times, error in results:
         table.add_row(
             race.subject.name,
@@ -74,28 +75,16 @@ def operators(title: str, profiles: dict[str, dict[str, float]], count: int = 10
     return table
 
 
-def footprint(rows: dict[str, tuple[float | None, float | None]], limit: Limit) -> Table:
+def footprint(rows: list[tuple[str, int, int, Limit | None]]) -> Table:
     """Bytes of digital and converted models and their ratio."""
     table = Table(title="Memory of a converted, unprogrammed model", title_justify="left")
     for heading in ("what", "digital, MB", "converted, MB", "ratio", "limit"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for name, (digital, converted) in rows.items():
-        if digital is None or converted is None:
-            table.add_row(name, "not told by this system", "", "", "")
-            continue
+    for name, digital, converted, limit in rows:
         ratio = converted / digital
         megabytes = (f"{digital / 1e6:.3f}", f"{converted / 1e6:.3f}")
         table.add_row(name, *megabytes, f"{ratio:.4f}", verdict(limit, ratio))
     return table
-
-
-def footprint_rows(digital: memory.Memory, converted: memory.Memory) -> dict[str, tuple]:
-    """The figures of the large perceptron as rows."""
-    return {
-        "3 x 4096 x 4096: parameters and buffers": (digital.tensors, converted.tensors),
-        "3 x 4096 x 4096: resident once built": (digital.built, converted.built),
-        "3 x 4096 x 4096: peak over one forward": (digital.peak, converted.peak),
-    }
 
 
 def console() -> Console:

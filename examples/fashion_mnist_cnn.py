@@ -77,7 +77,8 @@ def main() -> None:
     score = partial(accuracy, x=test_x, y=test_y)
     print(f"digital accuracy {score(model):.4f}")
 
-    print(mho.convert(model, mho.load(args.hardware)))
+    hardware = mho.override(mho.load(args.hardware), args.set)
+    print(mho.convert(model, hardware))
     mho.calibrate(model, x[:2000].split(200), method="quantile")
     life = {"times": args.times, "instances": args.instances, "seed": args.seed, "chance": 0.1}
     for compensation in ("none", "global"):

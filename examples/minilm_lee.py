@@ -139,7 +139,8 @@ def main() -> None:
     score = partial(correlation, ids=ids, mask=mask, ratings=ratings)
     print(f"digital correlation {score(model):.4f}")
 
-    print(mho.convert(model, mho.load(args.hardware), where=mho.linear))
+    hardware = mho.override(mho.load(args.hardware), args.set)
+    print(mho.convert(model, hardware, where=mho.linear))
     mho.calibrate(model, [(ids, mask)], method="quantile")
     life = {"times": args.times, "instances": args.instances, "seed": args.seed, "chance": 0.0}
     for compensation in ("none", "global"):

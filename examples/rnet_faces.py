@@ -72,7 +72,8 @@ def main() -> None:
     score = partial(accuracy, images=images, face=face)
     print(f"digital accuracy {score(model):.4f}")
 
-    print(mho.convert(model, mho.load(args.hardware), where=~mho.named("dense5_2")))
+    hardware = mho.override(mho.load(args.hardware), args.set)
+    print(mho.convert(model, hardware, where=~mho.named("dense5_2")))
     mho.calibrate(model, [images], method="quantile")
     life = {"times": args.times, "instances": args.instances, "seed": args.seed, "chance": 0.5}
     for compensation in ("none", "global"):

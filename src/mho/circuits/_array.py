@@ -11,17 +11,22 @@ from ._wires import Wires
 class Array(Spec):
     """One crossbar array of unit cells."""
 
-    rows: int | None = Field(None, ge=1, strict=True, description="Input lines. None has no limit.")
-    cols: int | None = Field(None, ge=1, strict=True, description="Output lines. None has no limit.")
+    rows: int | None = Field(
+        default=None, ge=1, strict=True, description="Input lines. None has no limit."
+    )
+    cols: int | None = Field(
+        default=None, ge=1, strict=True, description="Output lines. None has no limit."
+    )
     partition: Literal["balanced", "greedy"] = Field(
-        "balanced", description="Spread a matrix evenly over the arrays it needs, or fill them in turn."
+        default="balanced",
+        description="Spread a matrix evenly over the arrays it needs, or fill them in turn.",
     )
     combine: Literal["current_sum"] = Field(
-        "current_sum", description="Currents of a column add at a virtual ground."
+        default="current_sum", description="Currents of a column add at a virtual ground."
     )
-    wires: Wires | None = Field(None, description="Wire resistance. None is ideal.")
+    wires: Wires | None = Field(default=None, description="Wire resistance. None is ideal.")
     polarity_spread: float = Field(
-        0.0, ge=0,
+        default=0.0, ge=0,
         description="Relative spread over cells of the difference between reads of either polarity "
         "(needs the positive_negative scheme).",
     )  # fmt: skip

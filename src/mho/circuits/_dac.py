@@ -20,24 +20,31 @@ class DAC(Spec):
     """The converters that drive the rows."""
 
     bits: int | None = Field(
-        None, ge=2, le=16, strict=True,
+        default=None, ge=2, le=16, strict=True,
         description="Resolution; 2^bits - 2 steps with a level at zero. None is ideal.",
     )  # fmt: skip
     steps: int | None = Field(
-        None, ge=2, multiple_of=2, strict=True,
+        default=None, ge=2, multiple_of=2, strict=True,
         description="Steps over the whole range, instead of bits.",
     )  # fmt: skip
     range: Range | None = Field(
-        None, description="Rule for the input driven at full scale. None neither clips nor scales."
+        default=None,
+        description="Rule for the input driven at full scale. None neither clips nor scales.",
     )
-    rounding: Literal["nearest", "stochastic"] = Field("nearest", description="Rounding to levels.")
-    scheme: Scheme = Field(OnePass(), description="Phases in which an input is applied.")
-    gain_spread: float = Field(0.0, ge=0, description="Relative spread of the gain over row drivers.")
+    rounding: Literal["nearest", "stochastic"] = Field(
+        default="nearest", description="Rounding to levels."
+    )
+    scheme: Scheme = Field(default=OnePass(), description="Phases in which an input is applied.")
+    gain_spread: float = Field(
+        default=0.0, ge=0, description="Relative spread of the gain over row drivers."
+    )
     offset_spread: float = Field(
-        0.0, ge=0, description="Spread of the offset over row drivers, relative to full scale."
+        default=0.0,
+        ge=0,
+        description="Spread of the offset over row drivers, relative to full scale.",
     )
     asymmetry: float = Field(
-        0.0, ge=0, lt=1, description="Negative inputs are driven weaker by this share."
+        default=0.0, ge=0, lt=1, description="Negative inputs are driven weaker by this share."
     )
 
     @model_validator(mode="after")
@@ -45,7 +52,9 @@ class DAC(Spec):
         if self.bits is not None and self.steps is not None:
             raise ValueError("give bits or steps, not both")
         if self.half_steps is not None and self.range is None:
-            raise ValueError("levels need a range, such as `range: calibrated` or {kind: fixed, value: 1}")
+            raise ValueError(
+                "levels need a range, such as `range: calibrated` or {kind: fixed, value: 1}"
+            )
         if self.scheme.kind == "bit_serial" and self.half_steps is None:  # pyright: ignore
             raise ValueError("a bit-serial input needs bits or steps")
         return self

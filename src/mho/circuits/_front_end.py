@@ -19,13 +19,19 @@ class FrontEnd(Spec):
     """
 
     offset_spread: float = Field(
-        0.0, ge=0, description="Spread s of a column's relative voltage offset, V = max(s xi, 0)."
+        default=0.0,
+        ge=0,
+        description="Spread s of a column's relative voltage offset, V = max(s xi, 0).",
     )
     reference_weight: float = Field(
-        1.0, ge=0, description="Relative conductance of the reference that the offset acts on."
+        default=1.0,
+        ge=0,
+        description="Relative conductance of the reference that the offset acts on.",
     )
     series_resistance: float = Field(
-        0.0, ge=0, description="Voltage lost in series at a relative current of 1, relative to the read voltage."
+        default=0.0,
+        ge=0,
+        description="Voltage lost in series at a relative current of 1, relative to read voltage.",
     )
 
     def apply(self, y: Tensor, drive_sum: Tensor, offset: Tensor | float) -> Tensor:

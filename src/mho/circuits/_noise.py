@@ -15,7 +15,7 @@ class ReadNoise(Variant):
     gives outputs with independent Gaussian noise; its variance is another matrix product.
     """
 
-    sigma: float = Field(0.0, ge=0, description="Relative to the weight at g_max.")
+    sigma: float = Field(default=0.0, ge=0, description="Relative to the weight at g_max.")
 
     @property
     @abstractmethod
@@ -51,9 +51,13 @@ class PcmRead(ReadNoise):
 class Noise(Spec):
     """Noise per product. Signals are in units of input range x weight scale."""
 
-    input: float = Field(0.0, ge=0, description="Std on each driven row, relative to full scale.")
-    output: float = Field(0.0, ge=0, description="Std on each column before its ADC.")
-    output_spread: float = Field(
-        0.0, ge=0, description="Relative spread of the output noise's std over columns."
+    input: float = Field(
+        default=0.0, ge=0, description="Std on each driven row, relative to full scale."
     )
-    read: ReadNoise | None = Field(None, description="Noise of the cells during one product.")
+    output: float = Field(default=0.0, ge=0, description="Std on each column before its ADC.")
+    output_spread: float = Field(
+        default=0.0, ge=0, description="Relative spread of the output noise's std over columns."
+    )
+    read: ReadNoise | None = Field(
+        default=None, description="Noise of the cells during one product."
+    )

@@ -26,7 +26,7 @@ class Fixed(Range):
     """The same r for every layer."""
 
     kind: Literal["fixed"] = "fixed"
-    value: float = Field(1.0, gt=0, description="Input driven at full scale.")
+    value: float = Field(default=1.0, gt=0, description="Input driven at full scale.")
 
     @property
     def stored(self) -> bool:
@@ -56,9 +56,14 @@ class Learned(Range):
     """
 
     kind: Literal["learned"] = "learned"
-    decay: float = Field(0.001, ge=0, description="Pull towards smaller ranges, relative to r.")
+    decay: float = Field(
+        default=0.001, ge=0, description="Pull towards smaller ranges, relative to r."
+    )
     keep: float = Field(
-        0.95, gt=0, le=1, description="Unclipped share of the inputs above which the decay acts."
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Unclipped share of the inputs above which the decay acts.",
     )
 
     @property

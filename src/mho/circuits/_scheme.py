@@ -1,6 +1,7 @@
 """How an input vector is applied to the rows: at once, by polarity, or in slices of bits."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -8,6 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ..spec import Variant
+
+Drivers = Callable[[Tensor], Tensor]
 
 
 class Phase(NamedTuple):
@@ -27,8 +30,14 @@ class Scheme(Variant):
         """Whether each phase has its own conversion and the codes are added digitally."""
 
     @abstractmethod
-    def phases(self, v: Tensor, full: float) -> list[Phase]:
-        """Split a drive v with full scale `full` so that sum(factor * drive) = v."""
+    def phases(self, v: Tensor, full: float, drivers: Drivers) -> list[Phase]:
+        """Split an input into reads whose drives would add to it with ideal drivers.
+
+        Args:
+            v: drives asked for, such that sum(factor * drive) = v.
+            full: drive at full scale.
+            drivers: turns drives asked for into actual drives.
+        """
 
 
 class OnePass(Scheme):
@@ -41,17 +50,21 @@ class OnePass(Scheme):
         """A single phase needs no sum."""
         return False
 
-    def phases(self, v: Tensor, full: float) -> list[Phase]:
+    def phases(self, v: Tensor, full: float, drivers: Drivers) -> list[Phase]:
         """The drive itself."""
-        return [Phase(1.0, v, False)]
+        return [Phase(1.0, drivers(v), False)]
 
 
 class PositiveNegative(Scheme):
-    """Positive inputs first, negative inputs second, subtracted in the analog or digital domain."""
+    """Positive inputs first, negative inputs second, subtracted in the analog or digital domain.
+
+    A row is driven in one of the two reads and grounded in the other, so that each row has the
+    noise of its driver once.
+    """
 
     kind: Literal["positive_negative"] = "positive_negative"
     sum: Literal["analog", "digital"] = Field(
-        "analog", description="Subtract currents before one conversion, or codes after two."
+        default="analog", description="Subtract currents before one conversion, or codes after two."
     )
 
     @property
@@ -59,9 +72,12 @@ class PositiveNegative(Scheme):
         """As asked for."""
         return self.sum == "digital"
 
-    def phases(self, v: Tensor, full: float) -> list[Phase]:
+    def phases(self, v: Tensor, full: float, drivers: Drivers) -> list[Phase]:
         """max(v, 0) and max(-v, 0), the second with factor -1."""
-        return [Phase(1.0, v.clamp(min=0), False), Phase(-1.0, (-v).clamp(min=0), True)]
+        v = drivers(v)
+        positive = v.clamp(min=0)
+        # Not (-v).clamp(min=0): a code of 0 would have the gradient of both reads.
+        return [Phase(1.0, positive, False), Phase(-1.0, positive - v, True)]
 
 
 class BitSerial(Scheme):
@@ -72,15 +88,17 @@ class BitSerial(Scheme):
     """
 
     kind: Literal["bit_serial"] = "bit_serial"
-    slice_bits: int = Field(1, ge=1, le=8, strict=True, description="Bits of the input per phase.")
+    slice_bits: int = Field(
+        default=1, ge=1, le=8, strict=True, description="Bits of the input per phase."
+    )
 
     @property
     def digital_sum(self) -> bool:
         """Always: the phases have different weights."""
         return True
 
-    def phases(self, v: Tensor, full: float) -> list[Phase]:
-        """The digits of the code, each scaled to full scale; the gradient is carried by the last."""
+    def phases(self, v: Tensor, full: float, drivers: Drivers) -> list[Phase]:
+        """The digits of the code, each scaled to full scale; the last carries the gradient."""
         base, levels = 2**self.slice_bits, round(full)
         count = -(-levels.bit_length() // self.slice_bits)
         code = v.detach()
@@ -94,4 +112,4 @@ class BitSerial(Scheme):
             last = phases[-1]
             through = (v - code) / last.factor
             phases[-1] = last._replace(drive=last.drive + through)
-        return phases
+        return [phase._replace(drive=drivers(phase.drive)) for phase in phases]

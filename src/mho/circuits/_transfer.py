@@ -37,10 +37,15 @@ class Compressive(Transfer):
     """
 
     kind: Literal["compressive"] = "compressive"
-    nonlinearity: float = Field(0.1, ge=0, description="Compression |n y| at the bound.")
-    nonlinearity_spread: float = Field(0.0, ge=0, description="Relative spread over converters.")
+    nonlinearity: float = Field(default=0.1, ge=0, description="Compression |n y| at the bound.")
+    nonlinearity_spread: float = Field(
+        default=0.0, ge=0, description="Relative spread over converters."
+    )
     slope_calibration: float = Field(
-        0.0, ge=0, le=1, description="Signal, relative to the bound, at which the slope is restored."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Signal, relative to the bound, at which the slope is restored.",
     )
 
     @property

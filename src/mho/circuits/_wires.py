@@ -1,16 +1,31 @@
 """Resistance of the wires of an array."""
 
+from abc import abstractmethod
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..ops import plus, times
 from ..spec import Variant
 
 
 class Wires(Variant):
-    """A model of what wire resistance does to a product."""
+    """A model of what wire resistance does to a product, as a drop of each column's signal."""
+
+    @abstractmethod
+    def profile(self, position: Tensor, rows: Tensor) -> Tensor:
+        """Return the relative voltage that rows at `position` lose, on arrays with `rows` used rows."""
+
+    @abstractmethod
+    def drop(self, load: Tensor, weighted: Tensor, rows: Tensor) -> Tensor:
+        """Return what to subtract from the relative signal y of each column; takes over `load`.
+
+        Args:
+            load: sum_j |w_ij v_j|, relative.
+            weighted: sum_j w_ij v_j profile_j, relative.
+            rows: used rows n of each column's array.
+        """
 
 
 class FirstOrder(Wires):
@@ -27,9 +42,9 @@ class FirstOrder(Wires):
     """
 
     kind: Literal["first_order"] = "first_order"
-    scale: float = Field(1.0, ge=0, description="Multiple of the modelled drop.")
+    scale: float = Field(default=1.0, ge=0, description="Multiple of the modelled drop.")
     conductance_ratio: float = Field(
-        1 / 0.35 / 5e-6, gt=0, description="Wire segment over g_max: 1 / (0.35 ohm x 5 uS)."
+        default=1 / 0.35 / 5e-6, gt=0, description="Wire segment over g_max: 1 / (0.35 ohm x 5 uS)."
     )
 
     def profile(self, position: Tensor, rows: Tensor) -> Tensor:
@@ -37,12 +52,7 @@ class FirstOrder(Wires):
         return 1 - (1 - position / rows) ** 2
 
     def drop(self, load: Tensor, weighted: Tensor, rows: Tensor) -> Tensor:
-        """Return what to subtract from y.
-
-        Args:
-            load: sum_j |w_ij v_j|, relative.
-            weighted: sum_j w_ij v_j profile_j, relative.
-            rows: used rows n of each column's array.
-        """
-        a = load * (rows / self.conductance_ratio)
-        return self.scale * torch.addcmul(0.5 * a, a * a, 0.05 * a - 0.2) * weighted
+        """See `Wires.drop`."""
+        a = times(load, rows / self.conductance_ratio)
+        cubic = times(plus(times(plus(0.05 * a, -0.2), a), 0.5), a)
+        return times(times(cubic, self.scale), weighted)

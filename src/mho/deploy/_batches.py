@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ..errors import DataError
 from ._progress import progress
@@ -14,8 +15,8 @@ Forward = Callable[[nn.Module, Any], Any]
 
 
 def call(model: nn.Module, batch: Any) -> Any:
-    """Run a model on a tensor, a mapping of keyword arguments, or a tuple of arguments."""
-    if isinstance(batch, Tensor):
+    """Run a model on a tensor, a packed sequence, a mapping of keywords, or a tuple of arguments."""
+    if isinstance(batch, Tensor | PackedSequence):
         return model(batch)
     if isinstance(batch, Mapping):
         return model(**batch)
@@ -49,5 +50,7 @@ def run(model: nn.Module, batches: Iterable[Any], forward: Forward | None, descr
             (forward or call)(model, batch)
             count += 1
     if not count:
-        raise DataError("there is no batch of data: `batches` is empty (or an iterator that was used up).")
+        raise DataError(
+            "there is no batch of data: `batches` is empty (or an iterator that was used up)."
+        )
     return count

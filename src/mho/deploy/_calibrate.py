@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..circuits import Learned
-from ..errors import DataError, RangeError
+from ..errors import DataError, LifecycleError, RangeError
 from ..nn import Crossbar, Site
+from ..ops import Stream
 from ..spec import render_table
 from ..tiles import nominal
 from ._batches import Forward, run
@@ -39,12 +40,22 @@ class Calibration:
     def __str__(self) -> str:
         names = dict.fromkeys([*self.ranges, *self.bounds])
         rows = [
-            (n, ", ".join(f"{r:.4g}" for r in self.ranges.get(n, ())), f"{self.bounds[n]:.4g}" if n in self.bounds else "")
+            (
+                n,
+                ", ".join(f"{r:.4g}" for r in self.ranges.get(n, ())),
+                f"{self.bounds[n]:.4g}" if n in self.bounds else "",
+            )
             for n in names
         ]
-        title = f"calibrated ({self.method})" if rows else "nothing to calibrate: no range or bound needs data"
+        title = (
+            f"calibrated ({self.method})"
+            if rows
+            else "nothing to calibrate: no range or bound needs data"
+        )
         notes = [f"never ran on this data, still uncalibrated: {name}" for name in self.unreached]
-        return "\n".join([render_table(title, ("weight", "input range", "ADC bound"), rows), *notes])
+        return "\n".join(
+            [render_table(title, ("weight", "input range", "ADC bound"), rows), *notes]
+        )
 
 
 class _Statistic:
@@ -53,15 +64,16 @@ class _Statistic:
     def __init__(self, method: Method, quantile: float, sigma: float) -> None:
         self.method, self.quantile, self.sigma = method, quantile, sigma
         self.batches, self.value = 0, 0.0
-        self.kept, self.stride = torch.empty(0), 1
+        self.kept, self.share = torch.empty(0), 1.0
 
     def see(self, x: Tensor) -> None:
         """Take in the inputs of one batch."""
         if self.method == "quantile":
-            # Every stride-th value: once the cache is full, half of it makes room for the rest.
-            self.kept = torch.cat((self.kept, x.abs()[:: self.stride].float().cpu()))
-            while self.kept.numel() > CACHE:
-                self.kept, self.stride = self.kept[::2].clone(), 2 * self.stride
+            fresh = self._thinned(x.abs().float().cpu(), self.share, "kept")
+            self.kept = torch.cat((self.kept, fresh))
+            while self.kept.numel() > CACHE:  # half of it makes room for the rest
+                self.kept = self._thinned(self.kept, 0.5, f"halved {self.share}")
+                self.share /= 2
         elif self.method == "max":
             self.value = max(self.value, float(x.abs().max()))
         else:
@@ -70,6 +82,12 @@ class _Statistic:
                 now = quantile(x.abs(), self.quantile)
             self.value += (now - self.value) / (self.batches + 1)
         self.batches += 1
+
+    def _thinned(self, x: Tensor, share: float, purpose: str) -> Tensor:
+        """A share of the values at random: every n-th would always be of the same few features."""
+        if share == 1:
+            return x
+        return x[Stream(0, "calibration").uniform(purpose, (len(x),), self.batches) < share]
 
     def result(self) -> float:
         """The range; 1 for a row-slice that saw nothing but zeros."""
@@ -94,7 +112,10 @@ class _Observer:
         if x.numel() == 0:
             return
         if not x.isfinite().all():
-            raise DataError(f"{crossbar.name}: the input has values that are not finite; nothing was calibrated.")
+            raise DataError(
+                f"{crossbar.name}: the input has values that are not finite; "
+                "nothing was calibrated."
+            )
         geometry = crossbar.geometry
         for statistic, piece in zip(self.statistics, geometry.inputs_of(x), strict=True):
             statistic.see(piece)
@@ -126,9 +147,10 @@ def calibrate(
     """Find the input range of every array and the calibrated ADC bounds from data, in place.
 
     The model runs in eval mode with exact products, so the ranges are those of the digital model.
-    Ranges are of |x|: `quantile` over all data (at most a million evenly picked values per array),
-    `moving_quantile` the mean over batches of each batch's quantile, `moving_std` the mean over
-    batches of sigma standard deviations, `max` the largest. Nothing is changed if anything is wrong.
+    Ranges are of |x|: `quantile` over all data (at most a million values per array, picked at
+    random), `moving_quantile` the mean over batches of each batch's quantile, `moving_std` the mean
+    over batches of sigma standard deviations, `max` the largest. Nothing is changed if anything is
+    wrong.
 
     Args:
         model: a converted model.
@@ -141,12 +163,22 @@ def calibrate(
     Raises:
         DataError: no batch, or inputs that are not finite.
         RangeError: an unknown method, or a quantile or sigma out of range.
+        LifecycleError: the model is not converted, or learned ranges are sharded already.
     """
     if method not in ("moving_std", "moving_quantile", "quantile", "max"):
-        raise RangeError(f"unknown method {method!r}: use moving_std, moving_quantile, quantile or max.")
+        raise RangeError(
+            f"unknown method {method!r}: use moving_std, moving_quantile, quantile or max."
+        )
     if not 0 < quantile <= 1 or not sigma > 0:
-        raise RangeError(f"quantile must be in (0, 1] and sigma above 0, got {quantile} and {sigma}.")
+        raise RangeError(
+            f"quantile must be in (0, 1] and sigma above 0, got {quantile} and {sigma}."
+        )
     found = [site for site in converted(model) if _needs_data(site.crossbar)]
+    sharded = [site.name for site in found if hasattr(site.crossbar.input_range, "full_tensor")]
+    if sharded:
+        raise LifecycleError(
+            f"{sharded[0]}: its learned range is sharded over processes: calibrate before sharding."
+        )
     observers: dict[str, _Observer] = {}
     try:
         for site in converted(model):  # all products are exact, also those that need no data
@@ -163,31 +195,43 @@ def calibrate(
 
 def _keep(found: list[Site], observers: dict[str, _Observer], method: str) -> Calibration:
     """Write the results into the crossbars and describe them."""
+    reached = [site for site in found if observers[site.name].reached]
     ranges: dict[str, tuple[float, ...]] = {}
-    bounds: dict[str, float] = {}
-    for site in found:
-        crossbar, seen = site.crossbar, observers[site.name]
-        if not seen.reached:
-            continue
-        device, rule = site.weight.device, crossbar.hardware.dac.range
+    bounds: dict[str, Tensor] = {}
+    for site in reached:
+        seen, rule = observers[site.name], site.crossbar.hardware.dac.range
         if rule is not None and rule.stored:
             ranges[site.name] = tuple(statistic.result() for statistic in seen.statistics)
-            value = torch.tensor(ranges[site.name], device=device)
-            crossbar.input_range = nn.Parameter(value) if isinstance(rule, Learned) else value
         if seen.peaks is not None:
-            bound = _relative_bound(crossbar, site.matrix, seen.peaks.to(device))
-            bounds[site.name] = float(bound.max())
-            crossbar.output_bound = bound
-        crossbar.keep_record()
-    unreached = tuple(site.name for site in found if not observers[site.name].reached)
-    return Calibration(method, ranges, bounds, unreached)
+            bounds[site.name] = _relative_bound(site, seen.peaks, ranges.get(site.name))
+    for site in reached:
+        if site.name in ranges:
+            _set_range(site, ranges[site.name])
+        if site.name in bounds:
+            site.crossbar.output_bound = bounds[site.name]
+        site.crossbar.keep_record()
+    unreached = tuple(site.name for site in found if site not in reached)
+    largest = {name: float(bound.max()) for name, bound in bounds.items()}
+    return Calibration(method, ranges, largest, unreached)
 
 
-def _relative_bound(crossbar: Crossbar, weight: Tensor, peaks: Tensor) -> Tensor:
+def _set_range(site: Site, values: tuple[float, ...]) -> None:
+    crossbar, here = site.crossbar, site.crossbar.input_range
+    value = torch.tensor(values, device=site.weight.device)
+    if not isinstance(crossbar.hardware.dac.range, Learned):
+        crossbar.input_range = value
+    elif isinstance(here, nn.Parameter):
+        with torch.no_grad():
+            here.copy_(value)  # the same Parameter, which an optimizer may hold already
+    else:
+        crossbar.input_range = nn.Parameter(value)
+
+
+def _relative_bound(site: Site, peaks: Tensor, ranges: tuple[float, ...] | None) -> Tensor:
     """Peaks of the columns in units of input range x weight scale; 1 for a silent column."""
-    rule = crossbar.hardware.dac.range
-    scale = nominal(weight, crossbar.hardware, crossbar.geometry).scale.float()
-    stored = crossbar.input_range
-    unit = stored.detach()[:, None] if stored is not None else getattr(rule, "value", 1.0)
-    bound = peaks / (scale * unit)
+    crossbar = site.crossbar
+    scale = nominal(site.matrix, crossbar.hardware, crossbar.geometry).scale.detach().float()
+    fixed = getattr(crossbar.hardware.dac.range, "value", 1.0)
+    unit = torch.tensor(ranges or [fixed] * crossbar.geometry.parts, device=scale.device)
+    bound = peaks.to(scale.device) / (scale * unit[:, None])
     return torch.where(bound > 0, bound, 1.0)

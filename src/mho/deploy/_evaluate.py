@@ -2,19 +2,20 @@
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import joblib
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import DataError, RangeError
 from ..spec import seconds
 from ._compensate import METHODS, compensate
 from ._model import converted, evaluating, exact_products, kept_chip, own_noise
-from ._program import at, program
+from ._program import at, erase, program
 from ._progress import progress
 from ._result import Evaluation
 
@@ -60,7 +61,7 @@ def evaluate(
         DataError: a score is not a finite number.
     """
     moments = tuple(seconds(time) for time in times)
-    _check(moments, instances, compensation)
+    _check(moments, instances, compensation, batches)
     converted(model)
     data = list(batches) if batches is not None else None
     with evaluating(model), kept_chip(model):
@@ -68,7 +69,15 @@ def evaluate(
             digital = _number(score(model))
         jobs = (
             joblib.delayed(_instance)(
-                model, score, moments, seed + i, compensation, data, forward, torch.get_num_threads(), os.getpid()
+                model,
+                score,
+                moments,
+                seed + i,
+                compensation,
+                data,
+                forward,
+                torch.get_num_threads(),
+                (os.getpid(), threading.get_ident()),
             )
             for i in range(instances)
         )
@@ -84,13 +93,19 @@ def evaluate(
     )
 
 
-def _check(moments: tuple[float, ...], instances: int, compensation: str) -> None:
+def _check(
+    moments: tuple[float, ...], instances: int, compensation: str, batches: Iterable[Any] | None
+) -> None:
     if not moments or len(set(moments)) != len(moments):
         raise RangeError(f"times must be at least one, each once; got {len(moments)}.")
     if isinstance(instances, bool) or not isinstance(instances, int) or instances < 1:
         raise RangeError(f"instances must be a whole number of at least 1, got {instances!r}.")
     if compensation not in METHODS:
         raise RangeError(f"unknown compensation {compensation!r}: use {', '.join(METHODS)}.")
+    if (compensation == "affine") != (batches is not None):
+        raise DataError("compensation='affine' needs `batches`; the others take none.")
+    if isinstance(batches, Tensor):
+        raise DataError("batches must be an iterable of batches: write [x] for a single batch x.")
 
 
 def _instance(
@@ -102,11 +117,17 @@ def _instance(
     data: list[Any] | None,
     forward: Callable[[nn.Module, Any], Any] | None,
     threads: int,
-    parent: int,
+    parent: tuple[int, int],
 ) -> list[float]:
     """Score one chip at every time."""
-    if os.getpid() != parent:
+    if os.getpid() != parent[0]:
         torch.set_num_threads(threads)  # the same threads, the same order of sums, the same scores
+    elif threading.get_ident() != parent[1]:
+        raise RangeError(
+            "threads would share one model and one generator: choose a joblib backend of "
+            "processes, such as loky."
+        )
+    erase(model)  # the chip before this one need not be kept meanwhile
     program(model, seed=seed)
     scores = []
     for moment in moments:
@@ -119,7 +140,10 @@ def _instance(
 
 
 def _number(value: Any) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"score(model) returned {value!r}; a number is needed.") from None
     if not math.isfinite(number):
         raise DataError(f"score(model) returned {value!r}; a finite number is needed.")
     return number

@@ -15,7 +15,9 @@ def converted(model: nn.Module) -> list[Site]:
     """Return the weight matrices on arrays; at least one, or an error."""
     found = list(sites(model))
     if not found:
-        raise LifecycleError("the model has no analog layer: call mho.convert(model, hardware) first.")
+        raise LifecycleError(
+            "the model has no analog layer: call mho.convert(model, hardware) first."
+        )
     return found
 
 

@@ -35,15 +35,27 @@ def plot_evaluation(results: "Mapping[str, Evaluation]") -> Any:
         order = np.argsort(x)
         color = f"C{k}"
         axes.plot(x[order], result.mean[order], "o-", color=color, label=label)
-        axes.fill_between(x[order], (result.mean - width)[order], (result.mean + width)[order], alpha=0.2, color=color)
+        axes.fill_between(
+            x[order],
+            (result.mean - width)[order],
+            (result.mean + width)[order],
+            alpha=0.2,
+            color=color,
+        )
         for scores in result.scores:
             axes.plot(x, scores, ".", color=color, alpha=0.3, markersize=4)
         times |= set(x)
-    for digital in {result.digital for result in results.values()}:
-        axes.axhline(digital, color="0.3", linestyle="--", label=f"digital {digital:.3f}")
+    digitals: dict[float, str] = {}
+    for k, result in enumerate(results.values()):
+        digitals.setdefault(result.digital, f"C{k}")
+    for digital, color in digitals.items():
+        color = color if len(digitals) > 1 else "0.3"
+        axes.axhline(digital, color=color, linestyle="--", label=f"digital {digital:.3f}")
     axes.set_xscale("log")
     ticks = sorted(times)
-    axes.set_xticks(ticks, ["programmed" if t == 0.1 else format_seconds(t) for t in ticks], rotation=30)
+    axes.set_xticks(
+        ticks, ["programmed" if t == 0.1 else format_seconds(t) for t in ticks], rotation=30
+    )
     axes.minorticks_off()
     axes.set_xlabel("time since programming")
     axes.set_ylabel("score (band: 95 % interval of the mean)")

@@ -27,10 +27,10 @@ def program(model: nn.Module, *, seed: int = 0) -> nn.Module:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise RangeError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}.")
     found = converted(model)
-    for site in found:
-        site.crossbar.check_programmable(site.matrix)
-    for site in found:
-        site.crossbar.program(site.matrix, seed)
+    # All or nothing: a weight or a law that refuses leaves every layer as it was.
+    chips = [site.crossbar.new_chip(site.matrix, seed) for site in found]
+    for site, chip in zip(found, chips, strict=True):
+        site.crossbar.set_chip_state(chip)
     return model
 
 

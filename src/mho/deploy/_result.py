@@ -24,8 +24,25 @@ def normalized_accuracy(score: Any, digital: float, chance: float) -> Any:
         RangeError: the digital score equals chance.
     """
     if digital == chance:
-        raise RangeError(f"the digital score {digital} equals chance: the normalized accuracy has no meaning.")
+        raise RangeError(
+            f"the digital score {digital} equals chance: the normalized accuracy has no meaning."
+        )
     return (score - chance) / (digital - chance)
+
+
+def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation over the first axis; nan for a single value."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return values.std(axis=0, ddof=1)
+
+
+def half_width(values: NDArray[np.float64], confidence: float = 0.95) -> NDArray[np.float64]:
+    """Return half the confidence interval of the mean over axis 0, t_{n-1} std / sqrt(n)."""
+    from scipy.stats import t
+
+    n = len(values)
+    return t.ppf(0.5 + confidence / 2, max(n - 1, 1)) * spread(values) / np.sqrt(n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +73,19 @@ class Evaluation:
     @property
     def std(self) -> NDArray[np.float64]:
         """Standard deviation over instances, for each time; nan for a single instance."""
-        if len(self.seeds) < 2:
-            return np.full(len(self.times), np.nan)
-        return self.scores.std(axis=0, ddof=1)
+        return spread(self.scores)
 
     def half_width(self, confidence: float = 0.95) -> NDArray[np.float64]:
-        """Half the width of the mean's confidence interval, t_{n-1} std / sqrt(n)."""
-        from scipy.stats import t
-
-        n = len(self.seeds)
-        return t.ppf(0.5 + confidence / 2, max(n - 1, 1)) * self.std / np.sqrt(n)
+        """Half the width of the mean's confidence interval, for each time."""
+        return half_width(self.scores, confidence)
 
     def normalized(self) -> NDArray[np.float64]:
         """Normalized accuracy A* of every score, (instances, times); needs `chance`."""
         if self.chance is None:
-            raise RangeError("the normalized accuracy needs `chance`, the score of guessing: evaluate(..., chance=0.1).")
+            raise RangeError(
+                "the normalized accuracy needs `chance`, the score of guessing: "
+                "evaluate(..., chance=0.1)."
+            )
         return normalized_accuracy(self.scores, self.digital, self.chance)
 
     def iso_accurate(self) -> NDArray[np.bool_]:
@@ -98,14 +113,19 @@ class Evaluation:
         body = []
         for row in self.rows():
             low, high = row["mean"] - row["half_width_95"], row["mean"] + row["half_width_95"]
-            cells = [row["time"], f"{row['mean']:.4f}", f"{low:.4f} to {high:.4f}", f"{row['std']:.4f}"]
+            cells = [
+                row["time"],
+                f"{row['mean']:.4f}",
+                f"{low:.4f} to {high:.4f}",
+                f"{row['std']:.4f}",
+            ]
             cells += [f"{row['min']:.4f}", f"{row['max']:.4f}", f"{row['digital_minus_mean']:+.4f}"]
             if self.chance is not None:
                 cells += [f"{row['normalized']:.1%}", "yes" if row["iso_accurate"] else "no"]
             body.append(cells)
         title = (
-            f"digital {self.digital:.4f}; {len(self.seeds)} chips, compensation {self.compensation}, "
-            f"seeds {self.seeds[0]} to {self.seeds[-1]}"
+            f"digital {self.digital:.4f}; {len(self.seeds)} chips, "
+            f"compensation {self.compensation}, seeds {self.seeds[0]} to {self.seeds[-1]}"
         )
         return render_table(title, header, body)
 
@@ -128,7 +148,9 @@ class Evaluation:
             for i, seed in enumerate(self.seeds):
                 for k, time in enumerate(self.times):
                     score = repr(float(self.scores[i, k]))
-                    writer.writerow([seed, time, format_seconds(time), score, self.digital, self.compensation])
+                    writer.writerow(
+                        [seed, time, format_seconds(time), score, self.digital, self.compensation]
+                    )
         return target
 
     def to_html(self, path: str | Path) -> Path:

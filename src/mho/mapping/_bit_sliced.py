@@ -19,8 +19,12 @@ class BitSliced(Mapping):
     """
 
     kind: Literal["bit_sliced"] = "bit_sliced"
-    bits: int = Field(8, ge=2, le=16, strict=True, description="Bits of the weight, sign included.")
-    slice_bits: int = Field(2, ge=1, le=8, strict=True, description="Bits of magnitude per pair.")
+    bits: int = Field(
+        default=8, ge=2, le=16, strict=True, description="Bits of the weight, sign included."
+    )
+    slice_bits: int = Field(
+        default=2, ge=1, le=8, strict=True, description="Bits of magnitude per pair."
+    )
 
     @model_validator(mode="after")
     def _slices_fit(self) -> "BitSliced":

@@ -22,12 +22,14 @@ class Mapping(Variant):
     """
 
     scaling: Literal["column", "tile", "fixed"] = Field(
-        "column",
+        default="column",
         description="What maps to g_max: the largest |w| of each column of an array, of each whole "
         "array, or the fixed value w_max.",
     )
     w_max: float | None = Field(
-        None, gt=0, description="Weight that maps to g_max; needed by, and only by, scaling: fixed."
+        default=None,
+        gt=0,
+        description="Weight that maps to g_max; needed by, and only by, scaling: fixed.",
     )
 
     @model_validator(mode="after")

@@ -20,7 +20,8 @@ class Pairs(Mapping):
 
     kind: Literal["pairs"] = "pairs"
     factors: tuple[float, ...] = Field(
-        (1.0, 1.0), description="Significance of each pair, all positive, in the order of filling."
+        default=(1.0, 1.0),
+        description="Significance of each pair, all positive, in the order of filling.",
     )
 
     @field_validator("factors")
@@ -39,8 +40,8 @@ class Pairs(Mapping):
         """See `Mapping.encode`."""
         left, planes = w.abs() * sum(self.factors), []
         for factor in self.factors:
-            part = (left / factor).clamp(max=1)  # share of this pair's range, in [0, 1]
-            left = left - factor * part
+            part = (left / factor).clamp(0, 1)  # share of this pair's range
+            left = left - factor  # what is beyond a full pair; below 0 after the last one needed
             planes += [torch.where(w > 0, part, 0), torch.where(w < 0, part, 0)]
         return g_min + (g_max - g_min) * torch.stack(planes)
 

@@ -19,9 +19,12 @@ def split(size: int, limit: int | None, rule: Rule = "balanced", step: int = 1) 
         step: slices are multiples of this (the kernel positions of one input channel).
 
     Raises:
-        SpecError: one step does not fit on an array.
+        SpecError: there are no lines, they are no whole number of steps, or one step does not fit
+            on an array.
     """
-    units = size // step
+    units, rest = divmod(size, step)
+    if units < 1 or rest:
+        raise SpecError(f"cannot place {size} lines in steps of {step}: give a positive multiple")
     most = units if limit is None else limit // step
     if most < 1:
         raise SpecError(f"{step} lines that belong together do not fit an array of {limit} lines")

@@ -21,7 +21,8 @@ class Single(Mapping):
 
     kind: Literal["single"] = "single"
     reference: Literal["ideal", "cell"] = Field(
-        "ideal", description="Subtracted mid conductance: exact, or a real cell beside each weight."
+        default="ideal",
+        description="Subtracted mid conductance: exact, or a real cell beside each weight.",
     )
 
     @property

@@ -21,21 +21,31 @@ class Table(Mapping):
 
     kind: Literal["table"] = "table"
     points: tuple[float, ...] = Field(
-        (-1.0, 0.0, 1.0), description="Ascending relative weights from -1 to 1."
+        default=(-1.0, 0.0, 1.0), description="Ascending relative weights from -1 to 1."
     )
     devices: tuple[tuple[float, ...], ...] = Field(
-        ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0)),
+        default=((0.0, 0.0, 1.0), (1.0, 0.0, 0.0)),
         description="Relative conductance in [0, 1] of each device at each point.",
     )
-    factors: tuple[float, ...] = Field((1.0, -1.0), description="Signed factor of each device's current.")
+    factors: tuple[float, ...] = Field(
+        default=(1.0, -1.0), description="Signed factor of each device's current."
+    )
 
     @model_validator(mode="after")
     def _invertible(self) -> "Table":
         points = self.points
-        if len(points) < 2 or points[0] != -1 or points[-1] != 1 or list(points) != sorted(set(points)):
+        if (
+            len(points) < 2
+            or points[0] != -1
+            or points[-1] != 1
+            or list(points) != sorted(set(points))
+        ):
             raise ValueError(f"points must ascend from -1 to 1, got {points}")
-        if len(self.devices) != len(self.factors) or any(len(d) != len(points) for d in self.devices):
-            raise ValueError("devices needs one row per factor and one number per point")
+        wrong = any(len(device) != len(points) for device in self.devices)
+        if wrong or not self.devices or len(self.devices) != len(self.factors):
+            raise ValueError(
+                "devices needs one row per factor, at least one, and one number per point"
+            )
         if any(not 0 <= value <= 1 for row in self.devices for value in row):
             raise ValueError("relative conductances must lie in [0, 1]")
         for weight, total in zip(points, self._totals(), strict=True):

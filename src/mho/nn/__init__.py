@@ -1,6 +1,7 @@
 """Analog layers, and the verbs that put them into a model and take them out."""
 
 from ._attention import AnalogMultiheadAttention as AnalogMultiheadAttention
+from ._checkpoint import digital_state_dict as digital_state_dict
 from ._conv import AnalogConv1d as AnalogConv1d
 from ._conv import AnalogConv2d as AnalogConv2d
 from ._conv import AnalogConv3d as AnalogConv3d

@@ -29,8 +29,9 @@ class AnalogMultiheadAttention(Analog, nn.MultiheadAttention):
     def layouts(module: Any, hardware: Hardware) -> dict[str, Geometry]:
         """See `Analog.layouts`."""
         names = PACKED if module._qkv_same_embed_dim else SEPARATE
-        found = {name: dense(*getattr(module, name).shape, hardware) for name in names}
-        return {**found, OUT: dense(*module.out_proj.weight.shape, hardware)}
+        shapes = {name: getattr(module, name).shape for name in names}
+        shapes[OUT] = module.out_proj.weight.shape
+        return {name: dense(out, rows, hardware) for name, (out, rows) in shapes.items()}
 
     def forward(
         self,
@@ -60,10 +61,13 @@ class AnalogMultiheadAttention(Analog, nn.MultiheadAttention):
             padding = padding.unsqueeze(0)
         axis = 0 if self.batch_first or not batched else 1
         q, k, v = (
-            (x if batched else x.unsqueeze(0)).movedim(axis, 0) for x in _project(self, query, key, value)
+            (x if batched else x.unsqueeze(0)).movedim(axis, 0)
+            for x in _project(self, query, key, value)
         )
         k, v, padding, mask = _extended(self, k, v, padding, mask)
-        heads, weights = _attend(self, q, k, v, _merged(self, q, k, padding, mask), is_causal, need_weights)
+        heads, weights = _attend(
+            self, q, k, v, _merged(self, q, k, padding, mask), is_causal, need_weights
+        )
         y = self.analog["out_proj_weight"](heads, self.out_proj.weight)
         y = y if self.out_proj.bias is None else y + self.out_proj.bias
         if weights is not None and average_attn_weights:
@@ -73,11 +77,15 @@ class AnalogMultiheadAttention(Analog, nn.MultiheadAttention):
         return y.movedim(0, axis), weights
 
 
-def _check(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, bare: bool) -> None:
+def _check(
+    module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, bare: bool
+) -> None:
     if bare:
         raise DataError("is_causal is a hint about attn_mask: give the causal attn_mask with it.")
     if query.is_nested or key.is_nested or value.is_nested:
-        raise DataError("nested tensors cannot be laid on arrays: give padded tensors and key_padding_mask.")
+        raise DataError(
+            "nested tensors cannot be laid on arrays: give padded tensors and key_padding_mask."
+        )
     if query.dim() not in (2, 3) or not query.dim() == key.dim() == value.dim():
         shapes = ", ".join(str(tuple(x.shape)) for x in (query, key, value))
         raise DataError(f"query, key and value must all be 2-D or all be 3-D, got {shapes}.")
@@ -85,10 +93,14 @@ def _check(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Ten
     if widths != (wanted := (module.embed_dim, module.kdim, module.vdim)):
         raise DataError(f"query, key and value must have {wanted} features, got {widths}.")
     if key.shape[:-1] != value.shape[:-1]:
-        raise DataError(f"key {tuple(key.shape)} and value {tuple(value.shape)} differ in length or batch.")
+        raise DataError(
+            f"key {tuple(key.shape)} and value {tuple(value.shape)} differ in length or batch."
+        )
 
 
-def _masks(query: Tensor, padding: Tensor | None, mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def _masks(
+    query: Tensor, padding: Tensor | None, mask: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
     """Return both masks as what is added to the scores: 0, or -inf where a mask is True."""
 
     def added(given: Tensor | None) -> Tensor | None:
@@ -119,7 +131,7 @@ def _project(module: Any, query: Tensor, key: Tensor, value: Tensor) -> list[Ten
 def _extended(
     module: Any, k: Tensor, v: Tensor, padding: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Append the learned and the zero position to keys, values and masks (batch, positions, ...)."""
+    """Append the learned and the zero position to keys, values (batch, position, ...), masks."""
     ends: list[tuple[Tensor, Tensor]] = []
     if module.bias_k is not None:
         ends.append((module.bias_k.expand(len(k), 1, -1), module.bias_v.expand(len(v), 1, -1)))
@@ -134,24 +146,36 @@ def _extended(
     return k, v, padding, None if mask is None else F.pad(mask, more)
 
 
-def _merged(module: Any, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None) -> Tensor | None:
+def _merged(
+    module: Any, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None
+) -> Tensor | None:
     """Return one mask that broadcasts to (batch, heads, queries, keys)."""
     batch, queries, keys = len(q), q.shape[1], k.shape[1]
     if mask is not None:
         allowed = (queries, keys), (batch * module.num_heads, queries, keys)
         if mask.shape not in allowed:
-            raise DataError(f"attn_mask must have shape {allowed[0]} or {allowed[1]}, got {tuple(mask.shape)}.")
+            raise DataError(
+                f"attn_mask must have shape {allowed[0]} or {allowed[1]}, got {tuple(mask.shape)}."
+            )
         mask = mask.view(-1, 1 if mask.dim() == 2 else module.num_heads, queries, keys)
     if padding is None:
         return mask
     if padding.shape != (batch, keys):
-        raise DataError(f"key_padding_mask must have shape {(batch, keys)}, got {tuple(padding.shape)}.")
+        raise DataError(
+            f"key_padding_mask must have shape {(batch, keys)}, got {tuple(padding.shape)}."
+        )
     padding = padding.view(batch, 1, 1, keys)
     return padding if mask is None else mask + padding
 
 
 def _attend(
-    module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool
+    module: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    need_weights: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the heads' outputs side by side (batch, queries, embed_dim), and their weights."""
     q, k, v = (x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2) for x in (q, k, v))

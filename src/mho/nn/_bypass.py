@@ -25,7 +25,9 @@ def switch_off(model: nn.Module) -> list[str]:
             module.use_nested_tensor = False
         else:
             continue
-        notes.append(f"{name or '(root)'}: the fused path of {type(module).__name__} is switched off.")
+        notes.append(
+            f"{name or '(root)'}: the fused path of {type(module).__name__} is switched off."
+        )
     return notes
 
 

@@ -1,70 +1,140 @@
-"""Checkpoints of converted models: the record of the hardware, and clear refusals."""
+"""Checkpoints of converted models: the record of the hardware, and refusals before any copy."""
 
+import copy
 import json
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import MhoError
-from ..spec import diff, to_json
+from ..errors import CheckpointError, MhoError
+from ..spec import diff, to_dict
 from ..tiles import Hardware
 
 if TYPE_CHECKING:
     from ._crossbar import Crossbar
+    from ._layer import Analog
+
+CHIP = ("programmed", "scale", "seed", "seconds")
+DTYPES = {"seed": torch.int64, "seconds": torch.float64, "record": torch.uint8}  # or float32
 
 
-def record(hardware: Hardware) -> Tensor:
-    """Return the hardware as bytes, so that it travels in any file of tensors."""
-    return torch.frombuffer(bytearray(to_json(hardware).encode()), dtype=torch.uint8)
+def record(hardware: Hardware, tile: str) -> Tensor:
+    """Return, as bytes that travel in any file of tensors, what the state of a crossbar belongs to.
+
+    Args:
+        hardware: the hardware it was made with.
+        tile: name of the random streams of its chip instance.
+    """
+    text = json.dumps({"hardware": to_dict(hardware), "tile": tile}, sort_keys=True)
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
-def check_record(crossbar: "Crossbar", state_dict: dict[str, Any], prefix: str) -> str | None:
-    """Return why the analog part of a checkpoint cannot be loaded here, or None."""
-    name = prefix.rstrip(".")
-    stored = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
-    if not stored:
-        if crossbar.is_programmed:
-            return (
-                f"{name}: this layer is programmed (seed {int(crossbar.seed)}), the checkpoint has no chip: "
-                "call mho.erase(model) before loading, then mho.program(model) again."
-            )
-        return None
-    if "record" not in stored:
-        return f"{name}: the checkpoint does not say which hardware its analog state belongs to."
+def read_record(stored: Tensor) -> tuple[Hardware, str]:
+    """Return the hardware and the tile's name of a record.
+
+    Raises:
+        CheckpointError: the bytes are no record.
+    """
     try:
-        other = Hardware(**json.loads(bytes(stored["record"].cpu().numpy()).decode()))
-    except (MhoError, ValueError) as error:
-        return f"{name}: the hardware recorded in the checkpoint cannot be read: {error}"
+        found = json.loads(bytes(stored.cpu().numpy()).decode())
+        return Hardware(**found["hardware"]), str(found["tile"])
+    except (MhoError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"the recorded hardware cannot be read: {error}") from None
+
+
+def digital_state_dict(
+    source: nn.Module | MutableMapping[str, Any],
+) -> MutableMapping[str, Any]:
+    """Return the state dict of the digital model: everything but what belongs to the arrays.
+
+    Args:
+        source: a model, or the state dict of one, such as a loaded file; it is not changed.
+    """
+    state = source.state_dict() if isinstance(source, nn.Module) else copy.copy(source)
+    marks = (key for key in state if key.endswith(".record") and ".analog." in f".{key}")
+    prefixes = tuple(key.removesuffix("record") for key in marks)
+    for key in [key for key in state if key.startswith(prefixes)]:
+        del state[key]
+    return state
+
+
+def problems(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterator[str]:
+    """Yield why a checkpoint cannot be loaded into an analog layer, for each of its weights."""
+    for path, crossbar in layer.analog.by_path():
+        weight = state_dict.get(prefix + path)
+        analog = f"{prefix}analog.{path.replace('.', '_')}."
+        stored = {k.removeprefix(analog): v for k, v in state_dict.items() if k.startswith(analog)}
+        if weight is not None and weight.shape != (here := layer.get_parameter(path).shape):
+            shapes = f"{tuple(weight.shape)} in the checkpoint, {tuple(here)} here"
+            problem = f"the weight has shape {shapes}."
+        elif stored:
+            problem = _foreign(crossbar, stored)
+        else:
+            problem = _NO_CHIP if crossbar.is_programmed and weight is not None else None
+        if problem:
+            yield f"{prefix}{path}: {problem}"
+
+
+def keeps_calibration(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterator[str]:
+    """Yield the weights that a checkpoint replaces without saying anything about their arrays."""
+    for path, crossbar in layer.analog.by_path():
+        mark = f"{prefix}analog.{path.replace('.', '_')}.record"
+        if crossbar.record is not None and prefix + path in state_dict and mark not in state_dict:
+            yield path
+
+
+def refuse(found: Iterable[str]) -> None:
+    """Raise one error of all problems, if there is any.
+
+    Raises:
+        CheckpointError: there is.
+    """
+    lines = list(found)
+    if lines:
+        text = "\n  ".join(lines)
+        raise CheckpointError(f"the checkpoint does not fit this model:\n  {text}")
+
+
+_NO_CHIP = (
+    "this layer is programmed, the checkpoint has no chip instance: call mho.erase(model) before "
+    "loading it, and mho.program(model, seed=...) afterwards."
+)
+
+
+def _foreign(crossbar: "Crossbar", stored: dict[str, Tensor]) -> str | None:
+    """Say why the analog state of a checkpoint belongs to another crossbar, if so."""
+    if "record" not in stored:
+        return "the checkpoint does not say which hardware its analog state belongs to."
+    if stored["record"].is_meta:
+        return None  # nothing to read: another rank holds the values
+    try:
+        other, _ = read_record(stored["record"])
+    except CheckpointError as error:
+        return str(error)
     if other != crossbar.hardware:
-        changes = ", ".join(f"{p}: {a} here, {b} stored" for p, (a, b) in diff(crossbar.hardware, other).items())
-        return f"{name}: the checkpoint belongs to other hardware ({changes}); convert with that hardware."
-    return _check_shapes(crossbar, stored, name)
+        changes = diff(crossbar.hardware, other).items()
+        text = ", ".join(f"{name}: {here} here, {there} stored" for name, (here, there) in changes)
+        return f"the checkpoint belongs to other hardware ({text}); convert with that hardware."
+    present = [key for key in CHIP if key in stored]
+    if present and len(present) < len(CHIP):
+        missing = ", ".join(key for key in CHIP if key not in stored)
+        return f"the checkpoint has part of a chip instance only; it lacks {missing}."
+    if crossbar.is_programmed and not present:
+        return _NO_CHIP
+    return next((p for key, value in stored.items() if (p := _unfit(crossbar, key, value))), None)
 
 
-def _check_shapes(crossbar: "Crossbar", stored: dict[str, Tensor], name: str) -> str | None:
-    geometry = crossbar.geometry
-    wanted = {
-        "programmed": (crossbar.hardware.mapping.planes, geometry.out, geometry.rows),
-        "scale": (geometry.parts, geometry.out),
-        "input_range": (geometry.parts,),
-    }
-    for key, shape in wanted.items():
-        if key in stored and tuple(stored[key].shape) != shape:
-            return f"{name}.{key}: the checkpoint has shape {tuple(stored[key].shape)}, this layer {shape}."
+def _unfit(crossbar: "Crossbar", key: str, value: Tensor) -> str | None:
+    """Say why a stored tensor cannot be taken over, if so."""
+    shape, dtype = crossbar.shapes.get(key), DTYPES.get(key, torch.float32)
+    if shape is None:
+        return None  # torch itself says which keys are unexpected
+    if tuple(value.shape) != shape:
+        return f"{key} has shape {tuple(value.shape)} in the checkpoint, {shape} here."
+    if value.dtype != dtype and key not in crossbar._parameters:
+        return f"{key} is stored as {value.dtype}, which is not what a chip is kept in ({dtype})."
+    if not (value.is_meta or value.isfinite().all()):
+        return f"{key} has values that are not finite in the checkpoint."
     return None
-
-
-def restore_missing(crossbar: "Crossbar", state_dict: dict[str, Any], prefix: str) -> None:
-    """Make room for what the checkpoint has and the layer lacks, and drop what only the layer has."""
-    if not any(key.startswith(prefix) for key in state_dict):
-        return  # a digital checkpoint: calibration stays as it is, and is reported as missing
-    device = next((b.device for b in crossbar._buffers.values() if b is not None), None)
-    for store in (crossbar._buffers, crossbar._parameters):
-        for key, here in list(store.items()):
-            value = state_dict.get(prefix + key)
-            if value is None:
-                store[key] = None
-            elif here is None or here.shape != value.shape:
-                empty = torch.empty_like(value, device=device)
-                store[key] = nn.Parameter(empty) if store is crossbar._parameters else empty

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..tiles import Convolution, Geometry, Hardware
-from ._layer import Analog, partition_of
+from ._layer import Analog, add_bias, partition_of
 
 
 def _geometry(module: Any, hardware: Hardware, transposed: bool) -> Convolution:
@@ -50,11 +50,11 @@ class _Conv(Analog):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, in_channels, ...) or (in_channels, ...) to the same with out_channels."""
-        crossbar = self.analog["weight"]
+        crossbar, layer = self.analog["weight"], _as_any(self)
         if crossbar.transparent:
-            return self.digital.forward(self, x)
-        batched = x.dim() == len(self.kernel_size) + 2  # pyright: ignore
-        y = crossbar(x if batched else x.unsqueeze(0), self.weight.flatten(1))  # pyright: ignore
+            return layer.digital.forward(layer, x)
+        batched = x.dim() == len(layer.kernel_size) + 2
+        y = crossbar(x if batched else x.unsqueeze(0), layer.weight.flatten(1))
         return _finish(self, y, batched)
 
 
@@ -69,34 +69,39 @@ class _ConvTranspose(Analog):
     @staticmethod
     def to_matrix(weight: Tensor, geometry: Geometry) -> Tensor:
         """(in, out / groups, *kernel) -> (out, rows)."""
-        groups = geometry.groups  # pyright: ignore
+        groups = _as_any(geometry).groups
         return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flatten(1)
 
     @staticmethod
     def from_matrix(matrix: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
         """(out, rows) -> (in, out / groups, *kernel)."""
-        groups = geometry.groups  # pyright: ignore
+        groups = _as_any(geometry).groups
         per_group = matrix.reshape(groups, like.shape[1], like.shape[0] // groups, *like.shape[2:])
         return per_group.transpose(1, 2).reshape(like.shape)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (batch, in_channels, ...) or (in_channels, ...) to the same with out_channels."""
-        crossbar = self.analog["weight"]
+        crossbar, layer = self.analog["weight"], _as_any(self)
         if crossbar.transparent:
-            return self.digital.forward(self, x, output_size)
-        geometry = crossbar.geometry
+            return layer.digital.forward(layer, x, output_size)
+        geometry, kernel = crossbar.geometry, layer.kernel_size
         if output_size is not None:
-            dims = (self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation)  # pyright: ignore
-            extra = self._output_padding(x, output_size, *dims)  # pyright: ignore
-            geometry = replace(geometry, output_padding=tuple(extra))
-        batched = x.dim() == len(self.kernel_size) + 2  # pyright: ignore
-        weight = self.to_matrix(self.weight, geometry)  # pyright: ignore
+            shape = (layer.stride, layer.padding, kernel, len(kernel), layer.dilation)
+            extra = layer._output_padding(x, output_size, *shape)
+            geometry = replace(_as_any(geometry), output_padding=tuple(extra))
+        batched = x.dim() == len(kernel) + 2
+        weight = self.to_matrix(layer.weight, geometry)
         return _finish(self, crossbar(x if batched else x.unsqueeze(0), weight, geometry), batched)
 
 
+def _as_any(value: Any) -> Any:
+    """The mixins below do not name the torch class that they are mixed into."""
+    return value
+
+
 def _finish(module: Any, y: Tensor, batched: bool) -> Tensor:
-    if module.bias is not None:
-        y = y + module.bias.reshape(-1, *[1] * len(module.kernel_size))
+    bias = module.bias
+    y = add_bias(y, None if bias is None else bias.reshape(-1, *[1] * len(module.kernel_size)))
     return y if batched else y.squeeze(0)
 
 

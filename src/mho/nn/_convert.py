@@ -7,14 +7,17 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
-from ..errors import ConversionError, DataError
+from ..errors import ConversionError, DataError, SpecError
 from ..spec import Rules
 from ..tiles import Geometry, Hardware, load
 from ._bypass import switch_off, switch_on
 from ._crossbar import Crossbar
+from ._guard import guard, unguard
 from ._huggingface import find_layer
-from ._layer import Analog, Crossbars
+from ._layer import Analog, Crossbars, sites
 from ._receipt import Entry, Receipt
 
 Where = Callable[[str, nn.Module], bool]
@@ -71,8 +74,12 @@ def convert(
     if not any(job.layer for job in jobs):
         why = "; ".join(f"{job.name}: {job.reason}" for job in jobs) or "it has no parameters"
         raise ConversionError(f"no layer of the model becomes analog ({why}).")
-    shared: dict[tuple[int, Hardware, Geometry], Crossbar] = {}
+    shared = {
+        (id(site.weight), site.crossbar.hardware, site.crossbar.geometry): site.crossbar
+        for site in sites(model)
+    }
     entries = [entry for job in jobs for entry in _apply(job, shared)]
+    guard(model)
     used = tuple(dict.fromkeys(job.hardware for job in jobs if job.hardware is not None))
     return Receipt(tuple(entries), tuple(switch_off(model)), used)
 
@@ -86,10 +93,10 @@ def _plan(model: nn.Module, rules: Rules[Hardware], where: Where | None) -> Iter
             continue
         if isinstance(module, Analog):
             inside += list(module.modules())
-            yield _already(label, module, rules)
+            yield _already(label, name, module, rules)
             continue
         layer = find_layer(module) or Analog.registry.get(type(module))
-        if layer is not None:
+        if layer is not None or _is_parametrized_twin(module):
             inside += list(module.modules())
         elif not any(True for _ in module.parameters(recurse=False)):
             continue
@@ -98,9 +105,9 @@ def _plan(model: nn.Module, rules: Rules[Hardware], where: Where | None) -> Iter
         yield job
 
 
-def _already(label: str, module: nn.Module, rules: Rules[Hardware]) -> _Job:
+def _already(label: str, name: str, module: nn.Module, rules: Rules[Hardware]) -> _Job:
     """A module that is analog already stays as it is, if it is on the same hardware."""
-    _, wanted = rules.match(label, module)
+    _, wanted = rules.match(name, module)
     here = next(iter(module.analog.values())).hardware  # pyright: ignore
     if wanted is not None and wanted != here:
         raise ConversionError(
@@ -119,10 +126,19 @@ def _decide(
         job.reason = "excluded by `where`"
     elif hardware is None:
         job.reason = "left digital by a rule" if matched else "no rule matches"
+    elif not isinstance(hardware, Hardware):
+        raise SpecError(
+            f"{job.name} is given {hardware!r}, which is not a Hardware: use mho.Hardware(...) or "
+            "mho.load(name or path)."
+        )
     elif layer is None:
         job.reason, job.refused = _no_layer(module)
     else:
-        obstacle = layer.obstacle(module) or _foreign_weight(layer, module, hardware)
+        obstacle = (
+            layer.obstacle(module)
+            or _replaced_forward(module)
+            or _foreign_weight(layer, module, hardware)
+        )
         if obstacle:
             job.reason, job.refused = obstacle, True
         else:
@@ -136,12 +152,31 @@ def _no_layer(module: nn.Module) -> tuple[str, bool]:
     kind = type(module).__name__
     if isinstance(module, LOOKUPS):
         return f"{kind} is a look-up, not a product", False
+    if any(is_lazy(p) for p in module.parameters()):
+        return f"{kind} has no weights yet: run the model once on data", True
+    if _is_parametrized_twin(module):
+        return "its weights are re-parametrized: remove the parametrizations first", True
     if all(p.dim() < 2 for p in module.parameters(recurse=False)):
         return f"{kind} has no weight matrix", False
-    twin = next((base for base in type(module).__mro__[1:] if base in Analog.registry), None)
+    twin = _twin(module)
     if twin is not None:
         return f"{kind} is a subclass of {twin.__name__} and may compute differently", True
     return f"no analog layer for {kind}", True
+
+
+def _twin(module: nn.Module) -> type[nn.Module] | None:
+    """Return the convertible class that a module's class is derived from."""
+    return next((base for base in type(module).__mro__[1:] if base in Analog.registry), None)
+
+
+def _is_parametrized_twin(module: nn.Module) -> bool:
+    return is_parametrized(module) and _twin(module) is not None
+
+
+def _replaced_forward(module: nn.Module) -> str | None:
+    if "forward" not in vars(module):
+        return None
+    return "its `forward` was replaced on the instance, which would bypass the arrays"
 
 
 def _foreign_weight(layer: type[Analog], module: nn.Module, hardware: Hardware) -> str | None:
@@ -155,7 +190,9 @@ def _check_finite(job: _Job) -> None:
     for path in job.layouts:
         weight = attrgetter(path)(job.module)
         if not weight.is_meta and not torch.isfinite(weight).all():
-            raise DataError(f"{job.name}.{path} has values that are not finite; nothing was converted.")
+            raise DataError(
+                f"{job.name}.{path} has values that are not finite; nothing was converted."
+            )
 
 
 def _apply(job: _Job, shared: dict[tuple[int, Hardware, Geometry], Crossbar]) -> Iterator[Entry]:
@@ -226,4 +263,5 @@ def restore(model: nn.Module, *, read_out: bool = False, oversampling: int = 10)
     for module in layers:
         to_digital(module)
     switch_on(model)
+    unguard(model)
     return model

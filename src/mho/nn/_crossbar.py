@@ -1,5 +1,6 @@
 """One weight matrix on its arrays: the only state that analog behavior adds to a model."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,16 +17,15 @@ from ..tiles import (
     Geometry,
     Hardware,
     Operand,
-    Programmed,
     Present,
+    Programmed,
     column_scale,
     mvm,
     nominal,
     present,
     program,
-    relative_weight,
 )
-from ._checkpoint import check_record, record, restore_missing
+from ._checkpoint import DTYPES, read_record, record
 
 CHIP = ("programmed", "coefficient", "scale", "seed", "seconds")
 CALIBRATION = ("input_range", "output_bound")
@@ -33,22 +33,35 @@ CORRECTION = ("gain", "offset")
 
 
 class Crossbar(nn.Module):
-    """A weight matrix (out, rows) on arrays: what was calibrated, programmed, and when it is now.
+    """A weight matrix (out, rows) on arrays: its calibration, its cells, and its clock.
 
     The weight itself stays a Parameter of the layer. Buffers exist only once there is something to
-    keep, so a converted layer has the state-dict keys of its digital twin. They are float32 whatever
-    the model's dtype, so that a cast model is the same chip.
+    keep, so a converted layer has the state-dict keys of its digital twin. They are float32
+    whatever the model's dtype, so that a cast model is the same chip.
 
     Attributes:
         hardware: the value that the layer was converted with.
         geometry: how the product lies on the arrays.
-        name: the layer's qualified name at conversion; it names the random streams.
+        name: the layer's qualified name at conversion.
+        tile: name of the random streams of the chip instance: `name`, or that of the checkpoint
+            which the chip came from.
         observer: while set, products are exact and their inputs go to it (calibration).
     """
 
+    programmed: Tensor | None
+    coefficient: Tensor | None
+    scale: Tensor | None
+    seed: Tensor | None
+    seconds: Tensor | None
+    input_range: Tensor | None
+    output_bound: Tensor | None
+    gain: Tensor | None
+    offset: Tensor | None
+    record: Tensor | None
+
     def __init__(self, hardware: Hardware, geometry: Geometry, name: str) -> None:
         super().__init__()
-        self.hardware, self.geometry, self.name = hardware, geometry, name
+        self.hardware, self.geometry, self.name, self.tile = hardware, geometry, name, name
         self.observer: Callable[[Crossbar, Tensor, Tensor], None] | None = None
         self._present: Present | None = None
         for key in (*CHIP, *CALIBRATION, *CORRECTION, "record"):
@@ -90,10 +103,13 @@ class Crossbar(nn.Module):
             operand: what `operand(weight)` returned, where one layer call makes many products.
         """
         geometry = geometry or self.geometry
+        problem = geometry.misfit(x)
+        if problem is not None:
+            raise DataError(f"{self.name}: {problem}.")
         if self.observer is not None:
             self.observer(self, x, weight)
             return self.exact(x, weight, geometry)
-        if x.device.type == "cpu" and not torch.compiler.is_compiling() and not x.isfinite().all():
+        if _known_not_finite(x):
             raise DataError(f"{self.name}: the input has values that are not finite.")
         y = mvm(x, operand or self.operand(weight), self.hardware, geometry)
         if self.offset is not None:
@@ -112,22 +128,32 @@ class Crossbar(nn.Module):
             weight: the target weights as a matrix.
             present: the arrays at another time than the clock's.
         """
-        ready = {"input_range": self._input_range(), "bound": self._output_bound(), "gain": self.gain}
+        ready: dict[str, Any] = {
+            "input_range": self._input_range(),
+            "bound": self._output_bound(),
+            "gain": self.gain,
+        }
         now = present or self._present
+        if now is None and self.is_programmed:
+            raise LifecycleError(
+                f"{self.name} came from the meta device without its chip instance: load its state "
+                "dict."
+            )
         if now is None:
             base = nominal(weight, self.hardware, self.geometry)
             return Operand(base.weight, base.scale, base.significance, **ready)
-        effective = now.weight
-        if torch.is_grad_enabled() and weight.requires_grad:
-            # Straight through: an update of the target is an update of what was programmed from it.
-            step = (weight - weight.detach()).repeat(self.geometry.slices, 1)
-            effective = effective.to(weight.dtype) + step
-        scale = self.scale.repeat(1, self.geometry.slices)
         significance = self.hardware.mapping.significance
-        return Operand(effective, scale, significance, now.negative, now.columns, **ready)
+        effective, negative = now.weight, now.negative
+        if torch.is_grad_enabled() and weight.requires_grad:
+            step = (weight - weight.detach()) / significance[-1]
+            effective = _moved_by(effective, step)
+            negative = None if negative is None else _moved_by(negative, step)
+        assert self.scale is not None
+        scale = self.scale.repeat(1, self.geometry.slices)
+        return Operand(effective, scale, significance, negative, now.columns, **ready)
 
     def full_scale(self) -> Tensor:
-        """Return the input that drives each row at full scale, (rows,); 1 where it has no fixed value."""
+        """Return the input of full scale for each row, (rows,); 1 where it has no fixed value."""
         rule, stored = self.hardware.dac.range, self._input_range()
         if stored is None:
             value = getattr(rule, "value", 1.0)
@@ -137,7 +163,9 @@ class Crossbar(nn.Module):
 
     @property
     def _device(self) -> torch.device | None:
-        return next((buffer.device for buffer in self._buffers.values() if buffer is not None), None)
+        return next(
+            (buffer.device for buffer in self._buffers.values() if buffer is not None), None
+        )
 
     def _input_range(self) -> Tensor | None:
         rule = self.hardware.dac.range
@@ -146,9 +174,10 @@ class Crossbar(nn.Module):
         if self.input_range is None:
             raise LifecycleError(
                 f"{self.name}: the input range is {rule.kind}, but no data was seen yet: call "  # pyright: ignore
-                "mho.calibrate(model, batches) first, or use `dac.range: {kind: fixed, value: ...}`."
+                "mho.calibrate(model, batches) first, or use a fixed one, "
+                "`dac.range: {kind: fixed, value: ...}`."
             )
-        return self.input_range
+        return gathered(self.input_range)
 
     def _output_bound(self) -> Tensor | None:
         if self.hardware.adc.bound != "calibrated":
@@ -162,22 +191,29 @@ class Crossbar(nn.Module):
 
     # Life of a chip -------------------------------------------------------------------------------
 
-    def check_programmable(self, weight: Tensor) -> None:
-        """Raise what `program` would raise about a weight matrix (out, rows)."""
-        relative_weight(weight, self.hardware, self.geometry, self.name)
+    def new_chip(self, weight: Tensor, seed: int) -> dict[str, Any]:
+        """Return the chip instance `seed` at 0 s, its cells written with the matrix (out, rows).
 
-    def program(self, weight: Tensor, seed: int) -> None:
-        """Write the weight matrix (out, rows) onto the cells of the chip instance `seed`."""
-        done = program(weight, self.hardware, self.geometry, Stream(seed, self.name))
-        device = weight.device
-        self.erase()
-        self.programmed = done.cells.programmed.to(device)
-        if done.cells.coefficient is not None:
-            self.coefficient = done.cells.coefficient.to(device)
-        self.scale = done.scale.to(device)
-        self.seed = torch.tensor(seed, dtype=torch.int64, device=device)
-        self.set_clock(0.0)
-        self.keep_record()
+        Nothing is changed yet: `set_chip_state` puts the result in place.
+        """
+        if weight.is_meta:
+            raise LifecycleError(
+                f"{self.name} is on the meta device and has no values: load the weights first."
+            )
+        stream = Stream(seed, self.name)
+        done = program(weight, self.hardware, self.geometry, stream)
+        now = present(done, self.hardware, self.geometry, stream, 0.0)
+        state: dict[str, Any] = {
+            "programmed": done.cells.programmed,
+            "coefficient": done.cells.coefficient,
+            "scale": done.scale,
+            "seed": torch.tensor(seed, dtype=torch.int64),
+            "seconds": torch.tensor(0.0, dtype=torch.float64),
+            "record": record(self.hardware, self.name),
+        }
+        moved = {k: v if v is None else v.to(weight.device) for k, v in state.items()}
+        corrections = dict.fromkeys(CORRECTION)
+        return {**moved, **corrections, "_present": _moved(now, weight.device), "tile": self.name}
 
     def set_clock(self, seconds: float, now: Present | None = None) -> None:
         """Let the arrays compute as they do `seconds` after programming.
@@ -187,16 +223,20 @@ class Crossbar(nn.Module):
             now: the result of `present_at(seconds)`, if it is known already.
         """
         if self.programmed is None:
-            raise LifecycleError(f"{self.name} is not programmed: call mho.program(model, seed=...) first.")
+            raise LifecycleError(
+                f"{self.name} is not programmed: call mho.program(model, seed=...) first."
+            )
         self._present = now or self.present_at(seconds)
         self.seconds = torch.tensor(seconds, dtype=torch.float64, device=self.programmed.device)
 
     def present_at(self, seconds: float, hardware: Hardware | None = None) -> Present:
         """Return the arrays of this chip instance at a time, under other hardware laws if given."""
         if self.programmed is None or self.scale is None or self.seed is None:
-            raise LifecycleError(f"{self.name} is not programmed: call mho.program(model, seed=...) first.")
+            raise LifecycleError(
+                f"{self.name} is not programmed: call mho.program(model, seed=...) first."
+            )
         cells = CellState(self.programmed, self.coefficient)
-        stream = Stream(int(self.seed), self.name)
+        stream = Stream(int(self.seed), self.tile)
         state = Programmed(cells, self.scale)
         now = present(state, hardware or self.hardware, self.geometry, stream, seconds)
         return _moved(now, self.programmed.device)
@@ -205,24 +245,23 @@ class Crossbar(nn.Module):
         """Forget the chip instance; calibration stays."""
         for key in (*CHIP, *CORRECTION):
             setattr(self, key, None)
-        self._present = None
+        self._present, self.tile = None, self.name
+        if self.input_range is None and self.output_bound is None:
+            self.record = None  # the state-dict keys are those of the digital twin again
 
     def chip_state(self) -> dict[str, Any]:
         """Return the chip instance, its time and its corrections, to be given back later."""
-        keys = (*CHIP, *CORRECTION, "record")
-        return {**{key: self._buffers[key] for key in keys}, "present": self._present}
+        keys = (*CHIP, *CORRECTION, "record", "_present", "tile")
+        return {key: getattr(self, key) for key in keys}
 
     def set_chip_state(self, state: dict[str, Any]) -> None:
-        """Bring back what `chip_state` returned."""
+        """Put in place what `new_chip` or `chip_state` returned."""
         for key, value in state.items():
-            if key == "present":
-                self._present = value
-            else:
-                self._buffers[key] = value
+            setattr(self, key, value)
 
     def keep_record(self) -> None:
         """Note which hardware the kept state belongs to, for checkpoints."""
-        self.record = record(self.hardware)
+        self.record = record(self.hardware, self.tile)
 
     def column_scale(self, weight: Tensor) -> Tensor:
         """Return the weight that g_max stands for, (row-slices, out)."""
@@ -239,32 +278,95 @@ class Crossbar(nn.Module):
             if moved is not None and moved.dtype != buffer.dtype:
                 self._buffers[key] = buffer.to(moved.device)
         if self._present is not None and self.programmed is not None:
-            self._present = _moved(self._present, self.programmed.device)
+            lost = self._present.weight.is_meta and not self.programmed.is_meta
+            self._present = None if lost else _moved(self._present, self.programmed.device)
         return self
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of everything that may be kept, but for the record."""
+        geometry = self.geometry
+        cells = (self.hardware.mapping.planes, geometry.out, geometry.rows)
+        return {
+            "programmed": cells,
+            "coefficient": cells,
+            "scale": (geometry.parts, geometry.out),
+            "seed": (),
+            "seconds": (),
+            "input_range": (geometry.parts,),
+            "output_bound": (geometry.parts, geometry.slices * geometry.out),
+            "gain": (geometry.out,),
+            "offset": (geometry.out,),
+        }
+
+    def make_room(self, state_dict: dict[str, Any], prefix: str, device: torch.device) -> None:
+        """Before loading: get a place for all that a checkpoint has, and drop what it has not."""
+        if prefix + "record" not in state_dict:
+            return  # a digital checkpoint: calibration stays as it is
+        for store in (self._buffers, self._parameters):
+            for key, here in list(store.items()):
+                value = state_dict.get(prefix + key)
+                if value is None:
+                    store[key] = None
+                elif here is None or here.shape != value.shape:
+                    is_parameter = store is self._parameters
+                    dtype = value.dtype if is_parameter else DTYPES.get(key, torch.float32)
+                    empty = torch.empty(value.shape, dtype=dtype, device=device)
+                    store[key] = nn.Parameter(empty) if is_parameter else empty  # pyright: ignore[reportArgumentType]
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        _, strict, missing, _, errors = args
-        problem = check_record(self, state_dict, prefix)
-        if problem:
-            errors.append(problem)
-            for key in [k for k in state_dict if k.startswith(prefix)]:
-                del state_dict[key]  # said once, in our words; nothing of it is taken over
-            return
-        restore_missing(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.programmed is not None and self.programmed.device.type != "meta":
+        if prefix + "record" not in state_dict:  # a digital checkpoint lacks nothing
+            missing = args[2]
+            missing[:] = [key for key in missing if not key.startswith(prefix)]
+            return
+        if self.record is None or self.record.is_meta:
+            return
+        self.tile, self._present = self.name, None
+        if self.seconds is not None:
+            self.tile = read_record(self.record)[1]
             self.set_clock(float(self.seconds))
 
     def extra_repr(self) -> str:
         """Say where the matrix lies and in which stage it is."""
         partition = self.geometry.partition
-        stage = f"programmed, seed {int(self.seed)}" if self.is_programmed else "not programmed"
+        stage = "programmed" if self.is_programmed else "not programmed"
+        if self.seed is not None and not self.seed.is_meta:
+            stage += f", seed {int(self.seed)}"
         return f"{partition.arrays} arrays, {partition.utilization:.0%} used, {stage}"
+
+
+def gathered(weight: Tensor) -> Tensor:
+    """Return a weight whole where it is sharded over processes, else as it is."""
+    gather = getattr(weight, "full_tensor", None)
+    return weight if gather is None else gather()
+
+
+def _known_not_finite(x: Tensor) -> bool:
+    """Whether an input has values that are not finite, where finding out costs no waiting."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    try:
+        # A sum is finite only if every term is, and costs a twentieth of looking at each; a sum of
+        # finite terms may overflow, so that only looking at each is proof of the contrary.
+        return not math.isfinite(x.detach().sum()) and not x.isfinite().all()
+    except RuntimeError:  # under vmap, and with fake tensors, values are not known
+        return False
+
+
+def _moved_by(cells: Tensor, step: Tensor) -> Tensor:
+    """Add a zero step that carries the gradient of the target to weights (slices * out, rows).
+
+    Straight through: an update of the target is an update of what was programmed from it. The
+    gradient takes the way of the most significant slice, as in `nominal`.
+    """
+    others, last = cells[: -len(step)], cells[-len(step) :]
+    return torch.cat((others, last + step)) if len(others) else last + step
 
 
 def _moved(now: Present, device: torch.device) -> Present:
     def move(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.to(device)
 
-    columns = Columns(**{key: move(value) for key, value in vars(now.columns).items()})
+    columns = Columns(**{key: move(value) for key, value in now.columns._asdict().items()})
     return Present(now.weight.to(device), move(now.negative), columns)

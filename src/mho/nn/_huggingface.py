@@ -10,7 +10,7 @@ from ._layer import Analog, dense
 
 
 def find_layer(module: nn.Module) -> type[Analog] | None:
-    """Return the analog class of a Transformers layer, without importing Transformers for others."""
+    """Return the analog class of a Transformers layer; imports Transformers only for those."""
     kind = type(module)
     if kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils":
         return _conv1d()

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from ..mapping import Partition, split
+from ..ops import differentiable
 from ..tiles import Dense, Geometry, Hardware
-from ._crossbar import Crossbar
+from ._checkpoint import problems, refuse
+from ._crossbar import Crossbar, gathered
 
 
 class Crossbars(nn.ModuleDict):
@@ -18,15 +20,19 @@ class Crossbars(nn.ModuleDict):
         super().__init__({path.replace(".", "_"): crossbar for path, crossbar in crossbars.items()})
         self.paths = tuple(crossbars)
 
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: str) -> Crossbar: ...
+
     def by_path(self) -> Iterator[tuple[str, Crossbar]]:
         """Yield (path of the weight, crossbar)."""
         for path in self.paths:
             crossbar = self[path.replace(".", "_")]
-            assert isinstance(crossbar, Crossbar)  # noqa: S101 - nn.ModuleDict types its values as Module
+            assert isinstance(crossbar, Crossbar)
             yield path, crossbar
 
 
-class Analog:
+class Analog(nn.Module):
     """The analog side of a layer class; mixed into the torch class, it holds no state of its own.
 
     A layer is converted by giving the very same object the analog class, so that its name, hooks,
@@ -53,8 +59,8 @@ class Analog:
     @staticmethod
     def layouts(module: nn.Module, hardware: Hardware) -> dict[str, Geometry]:
         """Return the geometry of every weight that goes on arrays, by the weight's path."""
-        weight = module.weight
-        return {"weight": dense(weight.shape[0], weight.shape[1], hardware)}
+        out, rows = attrgetter("weight")(module).shape
+        return {"weight": dense(out, rows, hardware)}
 
     @staticmethod
     def to_matrix(weight: Tensor, geometry: Geometry) -> Tensor:
@@ -65,6 +71,14 @@ class Analog:
     def from_matrix(matrix: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
         """Return a matrix (out, rows) in the shape of its weight Parameter: `to_matrix` undone."""
         return matrix.reshape(like.shape)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Nothing of a layer is copied unless all of it fits.
+        refuse(problems(self, state_dict, prefix))
+        for path, crossbar in self.analog.by_path():
+            inside = f"{prefix}analog.{path.replace('.', '_')}."
+            crossbar.make_room(state_dict, inside, self.get_parameter(path).device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class Site(NamedTuple):
@@ -82,8 +96,9 @@ class Site(NamedTuple):
 
     @property
     def matrix(self) -> Tensor:
-        """The weight as a matrix (out, rows)."""
-        return type(self.module).to_matrix(self.weight, self.crossbar.geometry)  # pyright: ignore
+        """The weight as a matrix (out, rows); gathered where it is sharded over processes."""
+        weight = gathered(self.weight)
+        return type(self.module).to_matrix(weight, self.crossbar.geometry)  # pyright: ignore
 
 
 def sites(model: nn.Module) -> Iterator[Site]:
@@ -98,8 +113,20 @@ def sites(model: nn.Module) -> Iterator[Site]:
                 yield Site(f"{name}.{path}" if name else path, module, crossbar, path)
 
 
+def add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
+    """Return y + bias; a crossbar's output is nobody else's, so without autograd it is reused."""
+    if bias is None:
+        return y
+    if differentiable(y, bias) or bias.dtype != y.dtype:
+        return y + bias
+    return y.add_(bias)
+
+
 def partition_of(out: int, rows: int, hardware: Hardware, step: int = 1) -> Partition:
-    """Return the partition of a matrix (out, rows); `step` rows stay together if an array has room."""
+    """Return the partition of a matrix (out, rows).
+
+    `step` rows (the kernel positions of a channel) stay together if an array has room for them.
+    """
     array = hardware.array
     if array.rows is not None and step > array.rows:
         step = 1

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ._layer import Analog
+from ._layer import Analog, add_bias
 
 
 class AnalogLinear(Analog, nn.Linear):
@@ -15,5 +15,4 @@ class AnalogLinear(Analog, nn.Linear):
         crossbar = self.analog["weight"]
         if crossbar.transparent:
             return nn.Linear.forward(self, x)
-        y = crossbar(x, self.weight)
-        return y if self.bias is None else y + self.bias
+        return add_bias(crossbar(x, self.weight), self.bias)

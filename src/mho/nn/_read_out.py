@@ -20,6 +20,7 @@ def estimate(crossbar: Crossbar, weight: Tensor, oversampling: int) -> Tensor:
     geometry = crossbar.geometry
     flat = Dense(geometry.out, geometry.partition, geometry.slices)
     operand = crossbar.operand(weight)
+    assert crossbar.seed is not None
     x = Stream(int(crossbar.seed), crossbar.name).normal(
         "read-out", (oversampling * geometry.rows, geometry.rows)
     )
@@ -34,7 +35,9 @@ def read_weights(model: nn.Module, oversampling: int) -> None:
     found: list[tuple[Site, Tensor]] = []
     for site in sites(model):
         if not site.crossbar.is_programmed:
-            raise LifecycleError(f"{site.name} is not programmed: call mho.program(model, seed=...) first.")
+            raise LifecycleError(
+                f"{site.name} is not programmed: call mho.program(model, seed=...) first."
+            )
         found.append((site, estimate(site.crossbar, site.matrix.float(), oversampling)))
     for site, matrix in found:
         weight = site.weight

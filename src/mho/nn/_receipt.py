@@ -1,4 +1,4 @@
-"""What a conversion did: which module became analog, on how many arrays, and which did not, and why."""
+"""What a conversion did: which modules became analog, and why the others did not."""
 
 from dataclasses import dataclass, field
 

@@ -16,19 +16,21 @@ Gates = Callable[[Tensor, Tensor, State], State]
 
 
 def tanh_gates(of_input: Tensor, of_hidden: Tensor, state: State) -> State:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
+    """Return h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
     return ((of_input + of_hidden).tanh(),)
 
 
 def relu_gates(of_input: Tensor, of_hidden: Tensor, state: State) -> State:
-    """h' = max(W_ih x + b_ih + W_hh h + b_hh, 0)."""
+    """Return h' = max(W_ih x + b_ih + W_hh h + b_hh, 0)."""
     return ((of_input + of_hidden).relu(),)
 
 
 def lstm_gates(of_input: Tensor, of_hidden: Tensor, state: State) -> State:
-    """c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c'); rows in the order i, f, g, o.
+    """Gates i, f, g, o in this order of rows.
 
-    Source: as in torch.nn.LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000).
+        c' = sigmoid(f) c + sigmoid(i) tanh(g),   h' = sigmoid(o) tanh(c')
+
+    Source: the equations of torch.nn.LSTM; Gers et al., Neural Computation 12:2451 (2000).
     """
     i, f, g, o = (of_input + of_hidden).chunk(4, 1)
     c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
@@ -36,10 +38,12 @@ def lstm_gates(of_input: Tensor, of_hidden: Tensor, state: State) -> State:
 
 
 def gru_gates(of_input: Tensor, of_hidden: Tensor, state: State) -> State:
-    """n = tanh(x_n + sigmoid(r) h_n), h' = (1 - sigmoid(z)) n + sigmoid(z) h; rows r, z, n.
+    """Gates r, z, n in this order of rows; x_n and h_n are the rows n of the two products.
 
-    x_n and h_n are the candidate's rows of the two products. Source: as in torch.nn.GRU (Cho et al.,
-    arXiv 1406.1078, with the reset gate after the product).
+        n = tanh(x_n + sigmoid(r) h_n),   h' = (1 - sigmoid(z)) n + sigmoid(z) h
+
+    Source: the equations of torch.nn.GRU, that is Cho et al., arXiv 1406.1078, with the reset gate
+    after the product.
     """
     r_input, z_input, n_input = of_input.chunk(3, 1)
     r_hidden, z_hidden, n_hidden = of_hidden.chunk(3, 1)

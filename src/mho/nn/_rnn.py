@@ -25,7 +25,8 @@ class _Recurrent(Analog):
     def layouts(module: Any, hardware: Hardware) -> dict[str, Geometry]:
         """See `Analog.layouts`."""
         names = [name for name in module._flat_weights_names if name.startswith("weight")]
-        return {name: dense(*getattr(module, name).shape, hardware) for name in names}
+        shapes = {name: getattr(module, name).shape for name in names}
+        return {name: dense(out, rows, hardware) for name, (out, rows) in shapes.items()}
 
     def forward(self: Any, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """Map sequences and initial states to outputs and final states, as the torch layer does."""
@@ -39,7 +40,9 @@ class _Recurrent(Analog):
         first = _initial(self, x, None, x.shape[batch_axis], given)
         steps = x.transpose(0, 1) if self.batch_first else x
         if 0 in steps.shape[:2]:
-            raise DataError(f"the input has shape {tuple(input.shape)}: no sequence, or none with a step.")
+            raise DataError(
+                f"the input has shape {tuple(input.shape)}: no sequence, or none with a step."
+            )
         data, last = _run(self, steps.flatten(0, 1), [steps.shape[1]] * steps.shape[0], first)
         y = data.unflatten(0, steps.shape[:2])
         y = y.transpose(0, 1) if self.batch_first else y
@@ -86,7 +89,9 @@ def _like_torch(module: nn.RNNBase, states: State) -> Any:
     return states if module.mode == "LSTM" else states[0]
 
 
-def _initial(module: Any, x: Tensor, sizes: Tensor | None, batch: int, given: State | None) -> State:
+def _initial(
+    module: Any, x: Tensor, sizes: Tensor | None, batch: int, given: State | None
+) -> State:
     """Return the initial states (layers x directions, batch, features), checked as torch does."""
     if given is None:
         many = module.num_layers * (2 if module.bidirectional else 1)
@@ -98,7 +103,7 @@ def _initial(module: Any, x: Tensor, sizes: Tensor | None, batch: int, given: St
 
 
 def _run(module: Any, data: Tensor, sizes: list[int], first: State) -> tuple[Tensor, State]:
-    """Run all layers over packed data (vectors, features); return the outputs and the last states."""
+    """Run all layers over packed data (vectors, features); return outputs and last states."""
     directions = ("", "_reverse") if module.bidirectional else ("",)
     last: list[State] = []
     for layer in range(module.num_layers):
@@ -143,7 +148,8 @@ def _run_direction(
 
 
 def _steps(module: Any, weight: str, bias: str | None = None) -> Steps:
-    return Steps(module.analog[weight], getattr(module, weight), bias and getattr(module, bias))
+    found = None if bias is None else getattr(module, bias)
+    return Steps(module.analog[weight], getattr(module, weight), found)
 
 
 def _resized(state: State, batch: int, first: State, ended: list[State]) -> State:

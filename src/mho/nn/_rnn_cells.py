@@ -16,8 +16,8 @@ class _Cell(Analog):
     @staticmethod
     def layouts(module: Any, hardware: Hardware) -> dict[str, Geometry]:
         """See `Analog.layouts`."""
-        names = ("weight_ih", "weight_hh")
-        return {name: dense(*getattr(module, name).shape, hardware) for name in names}
+        shapes = {"weight_ih": module.weight_ih.shape, "weight_hh": module.weight_hh.shape}
+        return {name: dense(out, rows, hardware) for name, (out, rows) in shapes.items()}
 
     def _step(self: Any, mode: str, x: Tensor, state: State | None, states: int) -> State:
         """Advance by one step; inputs and states are (batch, features) or (features,)."""
@@ -43,7 +43,8 @@ class _Cell(Analog):
 def _check(cell: Any, x: Tensor, state: State, states: int) -> None:
     if x.dim() not in (1, 2) or x.shape[-1] != cell.input_size:
         raise DataError(
-            f"the input must be ({cell.input_size},) or (batch, {cell.input_size}), got {tuple(x.shape)}."
+            f"the input must be ({cell.input_size},) or (batch, {cell.input_size}), "
+            f"got {tuple(x.shape)}."
         )
     wanted = (*x.shape[:-1], cell.hidden_size)
     if len(state) != states or any(h.shape != wanted for h in state):

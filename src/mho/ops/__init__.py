@@ -1,5 +1,7 @@
 """Kernels' floor: named random streams and the low-level numerics that physics is built from."""
 
-from ._streams import Stream as Stream
-from ._rounding import differentiable as differentiable
+from ._reuse import differentiable as differentiable
+from ._reuse import plus as plus
+from ._reuse import times as times
 from ._rounding import to_codes as to_codes
+from ._streams import Stream as Stream

@@ -37,7 +37,8 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
+    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+    keys = [loader.construct_object(key) for key in own]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise yaml.YAMLError(f"key {sorted(map(str, twice))[0]!r} is written twice")
@@ -55,13 +56,15 @@ def read_document(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     try:
-        data = yaml.load(file.read_text(encoding="utf8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        data = yaml.load(file.read_text(encoding="utf8"), Loader=_UniqueKeys)
     except FileNotFoundError:
         raise PresetError(f"no such file: {file}. List the presets with `mho presets`.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PresetError(f"cannot read {file} as YAML: {error}") from None
     if not isinstance(data, dict):
-        raise PresetError(f"{file} holds {type(data).__name__}, expected a mapping of hardware fields.")
+        raise PresetError(
+            f"{file} holds {type(data).__name__}, expected a mapping of hardware fields."
+        )
     schema = data.pop("schema", None)
     if schema != SCHEMA:
         raise PresetError(f"{file}: schema is {schema!r}; this version reads `schema: {SCHEMA}`.")
@@ -104,7 +107,10 @@ def _split(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals:
         raise SpecError(f"override {text!r} is not of the form path=value, such as adc.bits=6")
-    return path.strip(), yaml.safe_load(value)
+    try:
+        return path.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SpecError(f"override {text!r}: the value is not YAML: {error}") from None
 
 
 def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:

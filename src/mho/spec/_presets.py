@@ -47,6 +47,8 @@ def document(name_or_path: str | Path) -> Document:
             )
     fields = read_document(path)
     if text in shelf and not {"source", "fitted_on"} <= fields.keys():
-        raise PresetError(f"preset {text!r} lacks `source` or `fitted_on`: its numbers have no origin.")
+        raise PresetError(
+            f"preset {text!r} lacks `source` or `fitted_on`: its numbers have no origin."
+        )
     source, fitted_on = fields.pop("source", ""), fields.pop("fitted_on", "")
     return Document(path.stem, str(source), str(fitted_on), fields)

@@ -67,11 +67,15 @@ class Rules(Generic[V]):
         mho.Rules([("lm_head", None), (mho.conv, hermes), ("*", standard)])
     """
 
-    def __init__(self, rules: Iterable[tuple[str | Callable[[str, nn.Module], bool], V | None]]) -> None:
+    def __init__(
+        self, rules: Iterable[tuple[str | Callable[[str, nn.Module], bool], V | None]]
+    ) -> None:
         self.rules: list[tuple[Callable[[str, nn.Module], bool], V | None]] = []
         for rule in rules:
             if not (isinstance(rule, tuple) and len(rule) == 2):
-                raise SpecError(f"a rule is a pair (pattern or predicate, hardware or None), got {rule!r}")
+                raise SpecError(
+                    f"a rule is a pair (pattern or predicate, hardware or None), got {rule!r}"
+                )
             matcher, value = rule
             if isinstance(matcher, str):
                 matcher = Predicate(lambda *_: True, "*") if matcher == "*" else named(matcher)

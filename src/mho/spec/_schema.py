@@ -2,7 +2,15 @@
 
 from typing import Any
 
+from ._codec import SCHEMA
 from ._spec import Spec, Variant
+
+# What a file has besides the fields.
+_HEADER = {
+    "schema": {"const": SCHEMA, "description": "Version of the format."},
+    "source": {"type": "string", "description": "Where the numbers come from."},
+    "fitted_on": {"type": "string", "description": "What the numbers were fitted on."},
+}
 
 
 def json_schema(spec: type[Spec]) -> dict[str, Any]:
@@ -13,7 +21,10 @@ def json_schema(spec: type[Spec]) -> dict[str, Any]:
         if family not in definitions:
             definitions[family] = {}  # known from here on: members may nest their own family
             members = Variant.families[family].members.values()
-            definitions[family] = {"oneOf": [resolve(m.model_json_schema()) for m in members]}
+            named = {"type": "string", "enum": sorted(Variant.families[family].members)}
+            definitions[family] = {
+                "oneOf": [named, *(resolve(m.model_json_schema()) for m in members)]
+            }
 
     def resolve(node: Any) -> Any:
         if isinstance(node, list):
@@ -28,4 +39,5 @@ def json_schema(spec: type[Spec]) -> dict[str, Any]:
         return {key: resolve(value) for key, value in node.items()}
 
     schema = resolve(spec.model_json_schema())
-    return {**schema, "$defs": definitions}
+    properties = {**_HEADER, **schema["properties"]}
+    return {**schema, "properties": properties, "$defs": definitions}

@@ -1,8 +1,16 @@
 """The ground of every hardware value: frozen, validated, comparable, hashable."""
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import core_schema
 
 from ..errors import SpecError
@@ -25,6 +33,18 @@ class Spec(BaseModel):
     # Nested specs are validated in place, so that an error carries its whole path.
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, float):
+            return value + 0.0  # -0.0 equals 0.0, so it must have the same text
+        # pydantic reads true as 1.0, so that `output: yes` would be a noise of 1.
+        if isinstance(value, bool):
+            annotation = cls.model_fields[info.field_name or ""].annotation
+            if annotation is not bool and bool not in get_args(annotation):
+                raise ValueError("expected a value, not true or false; null switches off")
+        return value
+
     def with_fields(self, **changes: Any) -> Self:
         """Return a validated copy with some fields replaced."""
         return type(self)(**{**dict(self), **changes})
@@ -46,6 +66,10 @@ class Variant(Spec):
     families: ClassVar[dict[str, type["Variant"]]] = {}
     members: ClassVar[dict[str, type["Variant"]]]
     family: ClassVar[str]
+
+    if TYPE_CHECKING:
+        # Declared by every member; a family's root has none, and pydantic must not see one here.
+        kind: Any
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -84,10 +108,10 @@ class Variant(Spec):
         return core_schema.no_info_plain_validator_function(
             cls.select,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda member, info: member.model_dump(
-                    mode=info.mode, exclude_defaults=info.exclude_defaults
-                )
-                | ({"kind": member.kind} if info.exclude_defaults else {}),
+                lambda member, info: (
+                    member.model_dump(mode=info.mode, exclude_defaults=info.exclude_defaults)
+                    | ({"kind": member.kind} if info.exclude_defaults else {})
+                ),
                 info_arg=True,
             ),
         )

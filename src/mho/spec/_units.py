@@ -1,15 +1,20 @@
 """Physical quantities in specs: SI numbers inside, `25 uS` or `1 d` at the edges."""
 
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from numbers import Real
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 from ..errors import SpecError
+
+_QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*)?")
+_NOT_FINITE = ("nan", "inf", "+inf", "-inf")  # numbers too: it is for the field to refuse them
 
 
 @cache
@@ -18,28 +23,34 @@ def _registry() -> Any:
     # that writes plain SI numbers should not pay. Decimal keeps `25 uS` equal to 25e-6.
     import pint
 
-    registry = pint.UnitRegistry(non_int_type=Decimal)
+    registry = pint.UnitRegistry(non_int_type=Decimal)  # pyright: ignore[reportArgumentType]
     registry.define("@alias year = y")
     return registry
 
 
 def parse(text: str | float, unit: str) -> float:
     """Read a quantity such as `"25 uS"` as a number in `unit`; a plain number is taken as SI."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, Real) and not isinstance(text, bool):
         return float(text)
     if not isinstance(text, str):
         raise SpecError(f"expected a number in {unit} or text such as '1 {unit}', got {text!r}")
-    try:
+    if text.strip().lower() in _NOT_FINITE:
         return float(text)
-    except ValueError:
-        pass
+    written = _QUANTITY.fullmatch(text.strip())
+    if written is None:  # pint would read '1,5 uS' as 15 uS, and 'uS' as 1 uS
+        raise SpecError(f"cannot read {text!r} as a quantity; write '<number> {unit}'.")
+    number, symbol = written.groups()
+    if not symbol:
+        return float(number)
     import pint
 
     try:
-        quantity = _registry().Quantity(text)
+        quantity = Decimal(number) * _registry().parse_units(symbol)
         return float(quantity.to(unit).magnitude)
     except pint.DimensionalityError as error:
-        raise SpecError(f"{text!r} is not in {unit}: {error}. Write it as '<number> {unit}'.") from None
+        raise SpecError(
+            f"{text!r} is not in {unit}: {error}. Write it as '<number> {unit}'."
+        ) from None
     except Exception:  # pint raises a dozen kinds for text that it cannot read
         raise SpecError(f"cannot read {text!r} as a quantity; write '<number> {unit}'.") from None
 
@@ -67,7 +78,17 @@ def format_seconds(value: float) -> str:
     return f"{value:g} s"
 
 
-_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+_PREFIXES = (
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "u"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+    (1e-15, "f"),
+)
 
 
 def format_quantity(value: float, unit: str) -> str:
@@ -76,6 +97,7 @@ def format_quantity(value: float, unit: str) -> str:
         return format_seconds(value)
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
+    value = float(f"{value:.6g}")  # before the prefix is chosen: 1 uS, not 1000 nS
     scale, prefix = next((p for p in _PREFIXES if abs(value) >= p[0] * (1 - 1e-12)), _PREFIXES[-1])
     return f"{value / scale:.6g} {prefix}{unit}"
 
@@ -98,7 +120,10 @@ class Unit:
     ) -> dict[str, Any]:
         number = handler(schema)
         number.pop("title", None)
-        return {"anyOf": [number, {"type": "string", "examples": [f"1 {self.symbol}"]}], "unit": self.symbol}
+        return {
+            "anyOf": [number, {"type": "string", "examples": [f"1 {self.symbol}"]}],
+            "unit": self.symbol,
+        }
 
 
 Siemens = Annotated[float, Unit("S")]

@@ -56,8 +56,9 @@ def column_scale(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Tens
 
 def spread_over_rows(scale: Tensor, geometry: Geometry) -> Tensor:
     """Repeat a per-slice value (row-slices, n) over the rows of each slice: (n, rows)."""
-    sizes = torch.tensor(geometry.partition.rows, device=scale.device)
-    return scale.repeat_interleave(sizes, dim=0).T
+    # Not repeat_interleave: the size of its result depends on data, which compilers cannot trace.
+    spread = [s.expand(n, -1) for s, n in zip(scale, geometry.partition.rows, strict=True)]
+    return torch.cat(spread).T
 
 
 def nominal(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Operand:
@@ -69,11 +70,15 @@ def nominal(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Operand:
     per_cell = spread_over_rows(scale, geometry)
     relative = (weight.detach() / per_cell).clamp(-1, 1)
     cell = hardware.cell
-    decoded = mapping.decode(mapping.encode(relative, cell.g_min, cell.g_max), cell.g_min, cell.g_max)
+    decoded = mapping.decode(
+        mapping.encode(relative, cell.g_min, cell.g_max), cell.g_min, cell.g_max
+    )
     slices = decoded * per_cell  # (slices, out, rows)
     if torch.is_grad_enabled() and weight.requires_grad:
         # Straight through: the gradient takes the way of the most significant slice.
-        slices = torch.cat((slices[:-1], slices[-1:] + (weight - weight.detach()) / mapping.significance[-1]))
+        slices = torch.cat(
+            (slices[:-1], slices[-1:] + (weight - weight.detach()) / mapping.significance[-1])
+        )
     count = len(mapping.significance)
     return Operand(slices.flatten(0, 1), scale.repeat(1, count), mapping.significance)
 
@@ -94,8 +99,8 @@ def relative_weight(
     relative = w / spread_over_rows(scale, geometry)
     if relative.abs().max() > 1 + 1e-6:
         raise RangeError(
-            f"{name}: |w| reaches {w.abs().max():.4g}, above mapping.w_max = {hardware.mapping.w_max}; "
-            "raise w_max, clip the weights, or use `scaling: column`."
+            f"{name}: |w| reaches {w.abs().max():.4g}, above mapping.w_max = "
+            f"{hardware.mapping.w_max}; raise w_max, clip the weights, or use `scaling: column`."
         )
     return relative.clamp(-1, 1), scale
 
@@ -127,7 +132,7 @@ def present(
 def sites(geometry: Geometry) -> Sites:
     """Return the physical row and column of each weight within its array."""
     columns = [j for size in geometry.partition.columns for j in range(size)]
-    return Sites(torch.tensor(geometry.row_position), torch.tensor(columns))
+    return Sites(geometry.row_position(), torch.tensor(columns))
 
 
 def _row_drivers(
@@ -151,7 +156,9 @@ def _row_drivers(
     return weight, torch.stack([piece.sum(1) for piece in pieces])
 
 
-def _columns(hardware: Hardware, geometry: Geometry, stream: Stream, drive: Tensor | None) -> Columns:
+def _columns(
+    hardware: Hardware, geometry: Geometry, stream: Stream, drive: Tensor | None
+) -> Columns:
     """Draw the read-out of each physical column."""
     adc, shape = hardware.adc, (geometry.parts, geometry.slices * geometry.out)
 
@@ -163,7 +170,9 @@ def _columns(hardware: Hardware, geometry: Geometry, stream: Stream, drive: Tens
     transfer = around_one("transfer", adc.transfer.spread if adc.transfer else 0.0)
     return Columns(
         gain=around_one("adc gain", adc.gain_spread),
-        offset=adc.offset_spread * stream.normal("adc offset", shape) if adc.offset_spread else None,
+        offset=adc.offset_spread * stream.normal("adc offset", shape)
+        if adc.offset_spread
+        else None,
         # A spread is symmetric about the nominal value, but a std or a curvature has no sign.
         noise=None if noise is None else noise.abs(),
         transfer=None if transfer is None else transfer.abs(),

@@ -1,78 +1,98 @@
 """What arrives at the foot of each column: the array, its wires, and the noise of its cells."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..circuits import Phase
-from ..ops import differentiable
+from ..ops import plus, times
 from ._operand import Setting
 
+HALF = (torch.float16, torch.bfloat16)
 
-def column_signal(phase: Phase, setting: Setting) -> Tensor:
-    """Return the signal of each column for one phase of an input.
 
-    In units of range x scale if anything acts on the columns (`Hardware.column_effects`), otherwise
-    in drive steps times the model's units of weight.
+def column_signal(phase: Phase, setting: Setting) -> tuple[Tensor, Tensor | None]:
+    """Return the signal of each column for one phase of an input, and the variance of its noise.
+
+    The noise of the cells is not drawn yet: the variances of several phases, and of the output
+    noise, add up to that of a single Gaussian. Units are range x scale if anything acts on the
+    columns (`Hardware.column_effects`), otherwise drive steps times the model's units of weight.
     """
     hardware, operand = setting.hardware, setting.operand
-    drive = _driven(phase, setting)
+    drive = phase.drive
     swapped = phase.negative and operand.negative is not None
     weight = operand.negative if swapped and operand.negative is not None else operand.weight
     weight = weight.to(drive.dtype)
-    y = setting.geometry.product(drive, weight)
-    if y.dtype in (torch.float16, torch.bfloat16):
-        y = y.float()  # converter levels need more digits than these have
+    y = _product(drive, weight, setting)
     if operand.columns.drive is not None:
         y = y + setting.on_columns(operand.columns.drive, y) * setting.full
     if not hardware.column_effects:
-        return y
+        return y, None
     inverse = setting.on_columns(1 / (setting.full * operand.scale), y)
-    y = y * inverse if differentiable(y) else y.mul_(inverse)
-    y = _wire_drop(y, drive, weight, inverse, setting)
+    y = _wire_drop(times(y, inverse), drive, weight, inverse, setting)
     y = _front_end(y, drive, setting)
-    return _read_noise(y, drive, weight, inverse, setting)
+    return y, _read_variance(drive, weight, inverse, setting)
 
 
-def _driven(phase: Phase, setting: Setting) -> Tensor:
-    """The drive as it reaches the rows: asymmetry of the drivers, then input noise."""
-    drive, dac, noise = phase.drive, setting.hardware.dac, setting.hardware.noise
-    if dac.asymmetry:
-        weak = (1 - dac.asymmetry) * drive
-        drive = weak if phase.negative else torch.where(drive < 0, weak, drive)
+def driven(drive: Tensor, setting: Setting) -> Tensor:
+    """Return the drive as it reaches the rows: with input noise, then the drivers' asymmetry."""
+    dac, noise = setting.hardware.dac, setting.hardware.noise
     if noise.input:
         drive = drive + torch.randn_like(drive) * (noise.input * setting.full)
+    if dac.asymmetry:
+        drive = torch.where(drive < 0, (1 - dac.asymmetry) * drive, drive)
     return drive
 
 
-def _wire_drop(y: Tensor, drive: Tensor, weight: Tensor, inverse: Tensor, setting: Setting) -> Tensor:
+def _product(v: Tensor, weight: Tensor, setting: Setting) -> Tensor:
+    """The geometry's product in single precision or better: ADC levels need its digits.
+
+    Sums of half-precision products could overflow in units of drive steps, so those are halved
+    exactly until full scale is at most 1.
+    """
+    autocast = not v.is_meta and torch.is_autocast_enabled(v.device.type)
+    if v.dtype not in HALF and not autocast:
+        return setting.geometry.product(v, weight)
+    unit = 2.0 ** math.ceil(math.log2(setting.full))
+    y = setting.geometry.product(v / unit, weight)
+    return (y.float() if y.dtype in HALF else y) * unit
+
+
+def _wire_drop(
+    y: Tensor, drive: Tensor, weight: Tensor, inverse: Tensor, setting: Setting
+) -> Tensor:
     wires, geometry = setting.hardware.array.wires, setting.geometry
     if wires is None:
         return y
     sizes = torch.tensor(geometry.partition.rows, device=y.device)
-    position = torch.tensor(geometry.row_position, device=y.device, dtype=weight.dtype)
-    profile = wires.profile(position, torch.repeat_interleave(sizes, sizes).to(weight.dtype))
-    load = geometry.product(drive.abs(), weight.abs()).to(y.dtype) * inverse
-    weighted = geometry.product(drive, weight * profile).to(y.dtype) * inverse
+    pairs = zip(sizes, geometry.partition.rows, strict=True)
+    used = torch.cat([size.expand(n) for size, n in pairs])
+    # In the precision of y: dividing integers would give torch's default.
+    profile = wires.profile(geometry.row_position(y.device).to(y.dtype), used).to(weight.dtype)
+    load = times(_product(drive.abs(), weight.abs(), setting), inverse)
+    weighted = times(_product(drive, weight * profile, setting), inverse)
     rows = setting.on_columns(sizes[:, None].expand_as(setting.operand.scale), y)
-    return y - wires.drop(load, weighted, rows)
+    return plus(y, wires.drop(load, weighted, rows), -1)
 
 
 def _front_end(y: Tensor, drive: Tensor, setting: Setting) -> Tensor:
     front, offset = setting.hardware.adc.front_end, setting.operand.columns.front_end
     if front is None:
         return y
-    drive_sum = setting.geometry.sums(drive).to(y.dtype) / setting.full
+    drive_sum = setting.geometry.sums(drive / setting.full).to(y.dtype)
     return front.apply(y, drive_sum, 0.0 if offset is None else setting.on_columns(offset, y))
 
 
-def _read_noise(y: Tensor, drive: Tensor, weight: Tensor, inverse: Tensor, setting: Setting) -> Tensor:
+def _read_variance(
+    drive: Tensor, weight: Tensor, inverse: Tensor, setting: Setting
+) -> Tensor | None:
+    """Variance of the cells' noise on each column; noise has no gradient."""
     read = setting.hardware.noise.read
     if read is None or not read.sigma:
-        return y
+        return None
     squares = (drive.detach() / setting.full).square()
-    if read.per_weight:
-        variance = setting.geometry.product(squares, weight.detach().abs()).to(y.dtype)
-        variance = variance * (inverse.detach() * setting.full)
-    else:
-        variance = setting.geometry.sums(squares).to(y.dtype)
-    return y + torch.randn_like(y) * (read.sigma * variance.clamp(min=0).sqrt())
+    if not read.per_weight:
+        return setting.geometry.sums(squares).to(inverse.dtype) * read.sigma**2
+    variance = _product(squares, weight.detach().abs(), setting)
+    return times(variance, inverse.detach() * (setting.full * read.sigma**2))

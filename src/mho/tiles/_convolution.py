@@ -1,13 +1,15 @@
 """Convolutions on arrays, without building patches unless an effect needs them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._geometry import Geometry, pad_slices
+from ._geometry import ColumnSlice, Geometry, pad_slices, sum_slices
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -58,6 +60,13 @@ class Convolution(Geometry):
             start += size
         return tuple(spans)
 
+    def misfit(self, x: Tensor) -> str | None:
+        """The number of axes counts, and that of channels."""
+        channels, n = self.rows // self.positions * self.groups, len(self.kernel)
+        if x.dim() == n + 2 and x.shape[1] == channels:
+            return None
+        return f"the input must have {channels} channels and {n} spatial axes, got {tuple(x.shape)}"
+
     def split(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, G R c, ...): the channels of each group's row-slices, side by side."""
         if not self.transposed and self.mode != "zeros":
@@ -69,7 +78,8 @@ class Convolution(Geometry):
         longest = max(stop - start for start, stop, _ in spans)
         after = [0, 0] * (x.dim() - 3)
         pieces = [
-            F.pad(x[:, :, start:stop], (*after, 0, longest - stop + start)) for start, stop, _ in spans
+            F.pad(x[:, :, start:stop], (*after, 0, longest - stop + start))
+            for start, stop, _ in spans
         ]
         return torch.stack(pieces, dim=2).flatten(1, 3)
 
@@ -120,6 +130,28 @@ class Convolution(Geometry):
         """(G R S o, 1, ...)."""
         per = values.reshape(self.parts, self.slices, self.groups, -1).permute(2, 0, 1, 3)
         return per.reshape(-1, *[1] * len(self.kernel))
+
+    def sliced(self, v: Tensor) -> Tensor:
+        """(B, G R c, ...) -> (B, G, R, c, ...)."""
+        return v if self.parts == 1 else v.unflatten(1, (self.groups, self.parts, -1))
+
+    def on_slices(self, values: Tensor) -> Tensor:
+        """(R, 1, 1, ...), or a scalar."""
+        return values[0] if self.parts == 1 else values.reshape(-1, 1, *[1] * len(self.kernel))
+
+    def occupied(self, like: Tensor) -> Tensor:
+        """(R,)."""
+        channels = [stop - start for start, stop, _ in self._channel_slices()]
+        return torch.tensor(channels, dtype=like.dtype, device=like.device) / max(channels)
+
+    def column_slices(self) -> list[ColumnSlice]:
+        """Not defined here: a pixel is driven once for each vector; see `vectors`."""
+        raise TypeError("the drivers of each array need the geometry `vectors`")
+
+    @property
+    def out_axis(self) -> int:
+        """1, before the pixels."""
+        return 1
 
     def on_outputs(self, values: Tensor) -> Tensor:
         """(out, 1, ...)."""
@@ -197,7 +229,10 @@ class Patches(Convolution):
         pads: list[int] = []
         for d in reversed(range(len(self.kernel))):
             reach = self.dilation[d] * (self.kernel[d] - 1)
-            pads += [reach - self.padding[d][0], reach - self.padding[d][1] + self.output_padding[d]]
+            pads += [
+                reach - self.padding[d][0],
+                reach - self.padding[d][1] + self.output_padding[d],
+            ]
         return F.pad(stuffed, pads)
 
     def split(self, x: Tensor) -> Tensor:
@@ -207,13 +242,60 @@ class Patches(Convolution):
 
     def product(self, v: Tensor, weight: Tensor) -> Tensor:
         """(N, G, R, S o)."""
-        w = weight.reshape(self.slices, self.groups, -1, weight.shape[-1]).transpose(0, 1).flatten(1, 2)
+        w = (
+            weight.reshape(self.slices, self.groups, -1, weight.shape[-1])
+            .transpose(0, 1)
+            .flatten(1, 2)
+        )
         tiles = pad_slices(w, self.partition.rows).transpose(1, 2)  # (G, R, S o, k)
         return torch.einsum("ngrk,grok->ngro", v, tiles)
 
     def sums(self, v: Tensor) -> Tensor:
         """(N, G, R, 1)."""
-        return v.sum(-1, keepdim=True)
+        return sum_slices(v, self.partition.rows)
+
+    def sliced(self, v: Tensor) -> Tensor:
+        """(N, G, R, k)."""
+        return v
+
+    def on_slices(self, values: Tensor) -> Tensor:
+        """(R, 1)."""
+        return self.on_rows(values)
+
+    def occupied(self, like: Tensor) -> Tensor:
+        """(R,)."""
+        return Geometry.occupied(self, like)
+
+    def column_slices(self) -> list[ColumnSlice]:
+        """The column-slices, cut also between groups where an array holds parts of groups."""
+        per_group = self.out // self.groups
+        found = []
+        for start, stop in self._column_spans(per_group):
+            groups = max(1, (stop - start) // per_group)
+            first = start // per_group
+            own = replace(
+                self,
+                out=stop - start,
+                groups=groups,
+                partition=replace(self.partition, columns=(stop - start,)),
+            )
+
+            def inputs(v: Tensor, first: int = first, groups: int = groups) -> Tensor:
+                return v[:, first : first + groups]
+
+            found.append(ColumnSlice(own, slice(start, stop), inputs))
+        return found
+
+    def _column_spans(self, per_group: int) -> list[tuple[int, int]]:
+        spans, start = [], 0
+        for size in self.partition.columns:
+            edges = [start, start + size]
+            if self.groups > 1 and any(edge % per_group for edge in edges):
+                inside = range(start - start % per_group + per_group, start + size, per_group)
+                edges = [start, *inside, start + size]
+            spans += pairwise(edges)
+            start += size
+        return spans
 
     def largest(self, v: Tensor) -> Tensor:
         """(N, G, R, 1)."""
@@ -244,5 +326,5 @@ class Patches(Convolution):
         return self
 
 
-def _fields(geometry: Convolution) -> dict[str, object]:
+def _fields(geometry: Convolution) -> dict[str, Any]:
     return {field.name: getattr(geometry, field.name) for field in fields(geometry)}

@@ -7,9 +7,9 @@ matrix, multiplies all slices in one call, and adds the partial sums. Weights ar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,24 @@ def pad_slices(x: Tensor, sizes: Sequence[int]) -> Tensor:
         return x.unflatten(-1, (len(sizes), longest))
     parts = x.split(list(sizes), dim=-1)
     return torch.stack([F.pad(part, (0, longest - part.shape[-1])) for part in parts], dim=-2)
+
+
+def sum_slices(v: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Sum the last axis of slices made by `pad_slices`, without what padding may hold."""
+    if len(set(sizes)) > 1:
+        width = torch.arange(v.shape[-1], device=v.device)
+        used = width < torch.tensor(sizes, device=v.device)[:, None]  # (R, k)
+        v = v * used
+    return v.sum(-1, keepdim=True)
+
+
+class ColumnSlice(NamedTuple):
+    """Outputs whose columns share arrays, as a product of their own."""
+
+    geometry: "Geometry"
+    outputs: slice
+    inputs: Callable[[Tensor], Tensor]
+    """Picks what these arrays get from a split input."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +69,13 @@ class Geometry(ABC):
         """Rows of the weight matrix."""
         return sum(self.partition.rows)
 
-    @cached_property
-    def row_position(self) -> tuple[int, ...]:
-        """Position of each weight row within its array."""
-        return tuple(j for size in self.partition.rows for j in range(size))
+    def row_position(self, device: torch.device | None = None) -> Tensor:
+        """Return the position of each weight row within its array, (rows,)."""
+        return torch.cat([torch.arange(size, device=device) for size in self.partition.rows])
+
+    @abstractmethod
+    def misfit(self, x: Tensor) -> str | None:
+        """Return why an input cannot be laid on the rows of this matrix, or None."""
 
     @abstractmethod
     def split(self, x: Tensor) -> Tensor:
@@ -100,6 +121,28 @@ class Geometry(ABC):
     def largest(self, v: Tensor) -> Tensor:
         """Return max |v| per row-slice and input vector, to divide a split input by."""
 
+    def sliced(self, v: Tensor) -> Tensor:
+        """View a split input so that its row-slices have an axis of their own."""
+        return v
+
+    def on_slices(self, values: Tensor) -> Tensor:
+        """Shape one value per row-slice (R,) to act on a `sliced` input, one entry per slice."""
+        return self.on_rows(values)
+
+    def occupied(self, like: Tensor) -> Tensor:
+        """Return the share of each row-slice of a split input that is not padding, (R,)."""
+        sizes = torch.tensor(self.partition.rows, dtype=like.dtype, device=like.device)
+        return sizes / max(self.partition.rows)
+
+    @abstractmethod
+    def column_slices(self) -> list[ColumnSlice]:
+        """Return the outputs array by array, for arrays that do not share their drivers."""
+
+    @property
+    def out_axis(self) -> int:
+        """Axis of a layer's output that counts the outputs."""
+        return -1
+
     @property
     def vector_axis(self) -> int:
         """Axis of a split input, and of a product, that counts the input vectors."""
@@ -115,6 +158,12 @@ class Geometry(ABC):
 class Dense(Geometry):
     """y = W x over the last axis."""
 
+    def misfit(self, x: Tensor) -> str | None:
+        """The last axis counts."""
+        if x.dim() and x.shape[-1] == self.rows:
+            return None
+        return f"the input must be (..., {self.rows}), got {tuple(x.shape)}"
+
     def split(self, x: Tensor) -> Tensor:
         """(..., rows) -> (N, rows), or (R, N, k) when there are several row-slices."""
         flat = x.reshape(-1, x.shape[-1])
@@ -129,7 +178,9 @@ class Dense(Geometry):
 
     def sums(self, v: Tensor) -> Tensor:
         """(..., 1)."""
-        return v.sum(-1, keepdim=True)
+        if self.parts == 1:
+            return v.sum(-1, keepdim=True)
+        return sum_slices(v.transpose(0, 1), self.partition.rows).transpose(0, 1)
 
     def inputs_of(self, x: Tensor) -> list[Tensor]:
         """R tensors."""
@@ -167,6 +218,15 @@ class Dense(Geometry):
         if self.slices > 1:
             y = y.unflatten(-1, (self.slices, self.out)).sum(-2)
         return y.reshape(*like.shape[:-1], self.out)
+
+    def column_slices(self) -> list[ColumnSlice]:
+        """The column-slices; all get the whole input."""
+        found, start = [], 0
+        for size in self.partition.columns:
+            own = replace(self, out=size, partition=replace(self.partition, columns=(size,)))
+            found.append(ColumnSlice(own, slice(start, start + size), lambda v: v))
+            start += size
+        return found
 
     @property
     def vector_axis(self) -> int:

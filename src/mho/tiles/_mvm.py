@@ -1,6 +1,8 @@
 """The analog matrix product: DAC, array, noise, ADC, digital scale, in that order.
 
-    v = levels(clip(x / r, -1, 1)),   y_i = sum_j w_ij v_j + effects,   out_i = levels(clip(y_i)) r s_i
+    v = levels(clip(x / r, -1, 1))
+    y_i = sum_j w_ij v_j + effects
+    out_i = levels(clip(y_i)) r s_i
 
 A weight is kept in the units of the model; its scale s is the weight that a conductance of g_max
 stands for, so the relative weight of the formulas is weight / s. No second matrix is written to
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..circuits import Fixed, Learned
-from ..ops import to_codes
-from ._column import column_signal
+from ..errors import LifecycleError
+from ..ops import plus, times, to_codes
+from ._column import column_signal, driven
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Operand, Setting
@@ -22,18 +25,24 @@ from ._range import clip_learned
 from ._read_out import converted, digital, saturated
 
 
-class _Ranges(NamedTuple):
-    """The input range r as the three places that need it want it."""
+class _Input(NamedTuple):
+    """A split input relative to its range, and where the range comes back after the array."""
 
-    on_rows: Tensor | float
-    """Broadcastable to a split input."""
+    v: Tensor
+    """x / r, not yet limited to [-1, 1]."""
     on_columns: Tensor | float
-    """(R, 1) or a number: joins the digital scale."""
+    """r as (R, 1) or a number: joins the digital scale."""
     on_vectors: Tensor | None
-    """Broadcastable to split inputs and to products: what differs from vector to vector."""
+    """r broadcastable to split inputs and to products, where it differs from vector to vector."""
 
 
-def mvm(x: Tensor, operand: Operand, hardware: Hardware, geometry: Geometry) -> Tensor:
+def mvm(
+    x: Tensor,
+    operand: Operand,
+    hardware: Hardware,
+    geometry: Geometry,
+    hits: list[Tensor] | None = None,
+) -> Tensor:
     """Return the analog product of a batch of inputs with one weight matrix, without bias.
 
     Args:
@@ -41,96 +50,135 @@ def mvm(x: Tensor, operand: Operand, hardware: Hardware, geometry: Geometry) -> 
         operand: the weights and the state of the converters.
         hardware: the effects; each that is off is exactly the identity.
         geometry: how the product lies on the arrays.
+        hits: takes, if given, which signals of each conversion were at the ADC's bound.
+
+    Raises:
+        LifecycleError: the rule of the input range needs a stored range, and the operand has none.
     """
-    dynamic = hardware.dac.range is not None and hardware.dac.range.dynamic
-    retry = hardware.adc.overflow == "retry"
-    if dynamic or retry:
+    if hardware.vectors_apart:
         geometry = geometry.vectors
-    setting = Setting(operand, hardware, geometry, float(hardware.dac.half_steps or 1))
-    v = geometry.split(x)
-    y = _with_retries(v, setting) if retry else _read(v, _ranges(v, setting), setting)[0]
-    return geometry.combine(y, x).to(x.dtype)
+    full = float(hardware.dac.half_steps or 1)
+    given = _relative(geometry.split(x), operand, hardware, geometry)
+    if not hardware.arrays_apart or len(geometry.partition.columns) == 1:
+        return _product(given, x, Setting(operand, hardware, geometry, full, hits)).to(x.dtype)
+    outputs = []
+    for piece in geometry.column_slices():
+        part = operand.outputs(piece.outputs)
+        setting = Setting(part, hardware, piece.geometry, full, hits)
+        vectors = None if given.on_vectors is None else piece.inputs(given.on_vectors)
+        own = given._replace(v=piece.inputs(given.v), on_vectors=vectors)
+        outputs.append(_product(own, x, setting))
+    return torch.cat(outputs, geometry.out_axis).to(x.dtype)
 
 
-def _ranges(v: Tensor, setting: Setting, attenuation: Tensor | None = None) -> _Ranges:
-    """Find r for a split input; `attenuation` per vector multiplies it."""
-    rule, stored = setting.hardware.dac.range, setting.operand.input_range
+def _product(given: _Input, x: Tensor, setting: Setting) -> Tensor:
+    """The output of arrays that share their drivers, for an input x laid on the rows."""
+    retry = setting.hardware.adc.overflow == "retry"
+    y = _with_retries(given, setting) if retry else _read(given, setting)[0]
+    return setting.geometry.combine(y, x)
+
+
+def _relative(v: Tensor, operand: Operand, hardware: Hardware, geometry: Geometry) -> _Input:
+    """Find the range r and divide by it. Division makes x = r exactly 1, inside the limits."""
+    rule, stored = hardware.dac.range, operand.input_range
     if rule is None:
-        ranges = _Ranges(1.0, 1.0, None)
-    elif rule.dynamic:
+        return _Input(v, 1.0, None)
+    if rule.dynamic:
         # A vector of zeros has any range; the smallest normal number keeps 0 / r at 0.
-        largest = setting.geometry.largest(v.detach()).clamp(min=torch.finfo(v.dtype).tiny)
-        ranges = _Ranges(largest, 1.0, largest)
-    elif isinstance(rule, Fixed) or stored is None:
-        value = rule.value if isinstance(rule, Fixed) else 1.0
-        ranges = _Ranges(value, value, None)
-    else:
-        rows = setting.geometry.on_rows(stored.to(v.dtype))
-        ranges = _Ranges(rows, stored.detach()[:, None], None)
-    if attenuation is None:
-        return ranges
-    vectors = attenuation if ranges.on_vectors is None else ranges.on_vectors * attenuation
-    return ranges._replace(on_rows=ranges.on_rows * attenuation, on_vectors=vectors)
+        largest = geometry.largest(v.detach()).clamp(min=torch.finfo(v.dtype).tiny)
+        return _Input(v / largest, 1.0, largest)
+    if isinstance(rule, Fixed):
+        return _Input(v / rule.value, rule.value, None)
+    if stored is None:
+        raise LifecycleError(f"the input range is {rule.kind}: calibrate it before a product.")
+    if isinstance(rule, Learned):
+        r, share = (geometry.on_slices(t) for t in (stored.to(v.dtype), geometry.occupied(v)))
+        v = clip_learned(geometry.sliced(v), r, share, rule.decay, rule.keep).reshape(v.shape)
+    v = v / geometry.on_rows(stored.detach().to(v.dtype))
+    # A stored range is a digital limit: halving the drive does not let more of the input through.
+    limited = v.clamp(-1.0, 1.0) if hardware.adc.overflow == "retry" else v
+    return _Input(limited, stored.detach()[:, None], None)
 
 
-def _codes(v: Tensor, r: Tensor | float, setting: Setting) -> Tensor:
+def _codes(v: Tensor, setting: Setting) -> Tensor:
     """The DAC: drives in units of one step, or of full scale without levels."""
     dac = setting.hardware.dac
     if dac.range is None:
         return v
-    if isinstance(dac.range, Learned) and isinstance(r, Tensor):
-        v, r = clip_learned(v, r, dac.range.decay, dac.range.keep), r.detach()
-    v = v * (setting.full / r)
     if dac.half_steps is None:
         return v.clamp(-1.0, 1.0)
+    shared = setting.hardware.arrays_apart  # other reads need v as it is
+    v = v * setting.full if shared else times(v, setting.full)
     return to_codes(v, setting.full, stochastic=dac.rounding == "stochastic")
 
 
-def _read(v: Tensor, ranges: _Ranges, setting: Setting) -> tuple[Tensor, Tensor | None]:
+def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
     """One read of split inputs: outputs per physical column, and which hit the ADC's bound."""
     scheme, hit = setting.hardware.dac.scheme, None
     retry = setting.hardware.adc.overflow == "retry"
     total: Tensor | None = None
-    for phase in scheme.phases(_codes(v, ranges.on_rows, setting), setting.full):
-        y = column_signal(phase, setting)
+    variance: Tensor | None = None
+
+    def drivers(drive: Tensor) -> Tensor:
+        return driven(drive, setting)
+
+    for phase in scheme.phases(_codes(given.v, setting), setting.full, drivers):
+        y, noise = column_signal(phase, setting)
         if scheme.digital_sum:
-            y = converted(y, setting)
+            y = converted(y, noise, setting)
             if retry:
                 hit = saturated(y, setting) if hit is None else hit | saturated(y, setting)
+        elif noise is not None:
+            noise = times(noise, phase.factor**2)
+            variance = noise if variance is None else variance + noise
         if phase.factor != 1:
-            y = phase.factor * y
-        total = y if total is None else total + y
+            y = times(y, phase.factor)
+        total = y if total is None else plus(total, y)
     if total is None:
         raise TypeError(f"the scheme {scheme!r} has no phase")
     if not scheme.digital_sum:
-        total = converted(total, setting)
+        total = converted(total, variance, setting)
         hit = saturated(total, setting) if retry else None
-    y = digital(total, ranges.on_columns, setting)
-    return (y if ranges.on_vectors is None else y * ranges.on_vectors.to(y.dtype)), hit
+    y = digital(total, given.on_columns, setting)
+    return (y if given.on_vectors is None else y * given.on_vectors.to(y.dtype)), hit
 
 
-def _with_retries(v: Tensor, setting: Setting) -> Tensor:
-    """Read again, each time with half the drive, the vectors whose outputs hit the bound.
+def _with_retries(given: _Input, setting: Setting) -> Tensor:
+    """Read again, each time with half the drive, the arrays and vectors that hit the bound.
 
-    Ends when no vector saturates, or when a quarter of the DAC's steps would be the whole drive
-    (Gokmen et al., Front. Neurosci. 11:538, 2017, bound management; here vector by vector).
+    Nothing else changes. Ends when nothing saturates, or when one step of the DAC is more than a
+    quarter of the largest drive, or after ten rounds (Gokmen et al., Front. Neurosci. 11:538, 2017,
+    bound management; limits as in IBM's aihwkit).
     """
     axis = setting.geometry.vector_axis
-    y, hit = _read(v, _ranges(v, setting), setting)
-    again = _per_vector(hit, axis).nonzero().flatten()
-    limit = min(1000.0, 0.5 * setting.full) if setting.hardware.dac.half_steps else 1000.0
-    factor = 1.0
-    while again.numel() and factor < limit:
+    y, hit = _read(given, setting)
+    hit = _by_array(hit)
+    limit = min(1000.0, 0.25 * setting.full) if setting.hardware.dac.half_steps else 1000.0
+    factor, again = 1.0, _vectors_with(hit, axis)
+    hit = hit.index_select(axis, again)
+    while again.numel() and factor <= limit:
         factor *= 2
-        part = v.index_select(axis, again)
-        attenuation = part.new_full((1,) * part.dim(), factor)
-        y_part, hit = _read(part, _ranges(part, setting, attenuation), setting)
-        y = y.index_copy(axis, again, y_part)
-        again = again[_per_vector(hit, axis)]
+        vectors = given.on_vectors
+        part = _Input(
+            given.v.index_select(axis, again) / factor,
+            given.on_columns,
+            None if vectors is None else vectors.index_select(axis, again),
+        )
+        read, saturates = _read(part, setting)
+        kept = y.index_select(axis, again)
+        y = y.index_copy(axis, again, torch.where(hit, factor * read, kept))
+        hit = hit & _by_array(saturates)
+        left = _vectors_with(hit, axis)
+        again, hit = again[left], hit.index_select(axis, left)
     return y
 
 
-def _per_vector(hit: Tensor | None, axis: int) -> Tensor:
+def _by_array(hit: Tensor | None) -> Tensor:
+    """Whether any column of an array hit its bound, for each array and vector."""
     if hit is None:
         raise TypeError("no phase reached the ADC")
-    return hit.movedim(axis, 0).flatten(1).any(1)
+    return hit.any(-1, keepdim=True)
+
+
+def _vectors_with(hit: Tensor, axis: int) -> Tensor:
+    return hit.movedim(axis, 0).flatten(1).any(1).nonzero().flatten()

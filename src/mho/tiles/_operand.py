@@ -1,6 +1,7 @@
 """What a product is made of: the weights as the arrays hold them, and the setting around them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -8,8 +9,7 @@ from ._geometry import Geometry
 from ._hardware import Hardware
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """What tells one physical column's read-out from another's: a chip instance's converters.
 
     Every field has shape (row-slices, columns), or is None where the hardware has no such spread.
@@ -56,15 +56,44 @@ class Operand:
     bound: Tensor | None = None
     gain: Tensor | None = None
 
+    def outputs(self, which: slice) -> "Operand":
+        """Return the operand of some of the outputs."""
+
+        def cut(values: Tensor, axis: int) -> Tensor:
+            per = values.unflatten(axis, (len(self.significance), -1))
+            return per[(slice(None),) * (axis + 1) + (which,)].flatten(axis, axis + 1)
+
+        def cut_any(values: Tensor | None, axis: int) -> Tensor | None:
+            return None if values is None else cut(values, axis)
+
+        return replace(
+            self,
+            weight=cut(self.weight, 0),
+            scale=cut(self.scale, 1),
+            negative=cut_any(self.negative, 0),
+            columns=Columns(*(cut_any(values, 1) for values in self.columns)),
+            bound=cut_any(self.bound, 1),
+            gain=None if self.gain is None else self.gain[which],
+        )
+
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything about a product but its input. `full` is the drive at full scale, in DAC steps."""
+    """Everything about a product but its input.
+
+    Attributes:
+        operand: the weights and the state of the converters.
+        hardware: the effects.
+        geometry: how the product lies on the arrays.
+        full: the drive at full scale, in DAC steps.
+        hits: takes, if given, which signals of each conversion were at the ADC's bound.
+    """
 
     operand: Operand
     hardware: Hardware
     geometry: Geometry
     full: float
+    hits: list[Tensor] | None = None
 
     def on_columns(self, values: Tensor, like: Tensor) -> Tensor:
         """Shape a parameter (row-slices, columns) to act on a product `like`."""

@@ -1,0 +1,17 @@
+"""`mho explain`: hardware in plain words."""
+
+from typing import Annotated
+
+import typer
+
+import mho
+
+from ._options import Changes, hardware_of
+
+
+def explain(
+    hardware: Annotated[str, typer.Argument(help="A preset, or the path of a YAML file.")],
+    changes: Changes = None,
+) -> None:
+    """Say in plain words what every number of some hardware is and means."""
+    typer.echo(mho.explain(hardware_of(hardware, changes)))
