@@ -28,6 +28,7 @@ LEVELS = {"bits": 8, "bound": 10.0}
         ({"adcs": {}}, r"adcs: unknown field \(did you mean 'adc'\?\); known fields: adc, array"),
         ({"adc": {"bit": 8}}, r"adc\.bit: unknown field \(did you mean 'bits'\?\)"),
         ({"cell": {"kind": "pcmm"}}, r"unknown cell kind 'pcmm' \(did you mean 'pcm'\?\)"),
+        ({"cell": "pcmm"}, r"cell: no preset 'pcmm'.*\(did you mean 'pcm'\?\); known kinds: afm"),
         ({"cell": {"kind": "pcm", "gmax": 1}}, r"cell\.gmax: unknown field \(did you mean 'g_max'"),
         ({"dac": {"range": {"kind": "fixd"}}}, r"did you mean 'fixed'"),
         # wrong units
@@ -306,3 +307,10 @@ def test_every_error_is_one_of_ours_and_of_pythons_kind():
             assert issubclass(error, errors.MhoError)
     assert issubclass(SpecError, ValueError)
     assert issubclass(LifecycleError, RuntimeError)
+
+
+def test_a_name_is_no_predicate():
+    model = cnn()
+    with pytest.raises(ConversionError, match=r"mho\.named\('fc'\)"):
+        mho.convert(model, mho.Hardware(), where="fc")
+    assert not list(sites(model))

@@ -119,8 +119,9 @@ def test_the_demo_tells_its_whole_story_in_one_file(run, tmp_path):
     assert not re.findall(r'(?:src|href)="(?!data:)|@import|url\(', text)
     assert ">nan" not in text
     assert "None</" not in text
-    for cell in re.findall(r"│ 10 y +│ ([\d.]+ ± [\d.]+)", result.out):
-        assert cell.replace(" ", "\N{NO-BREAK SPACE}") in text
+    cells = re.findall(r"[\d.]+\s±\s[\d.]+", result.out)
+    assert len(cells) == 4 * 6
+    assert all(f"<td>{cell}\N{NO-BREAK SPACE}%</td>" in text for cell in cells)
     for part in mho.Hardware.model_fields:
         assert f"<h3>{part}" in text
 

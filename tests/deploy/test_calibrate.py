@@ -89,6 +89,21 @@ def test_the_whole_quantile_keeps_an_even_sample_of_large_data(monkeypatch):
     assert share == pytest.approx(0.9, abs=0.04)
 
 
+def test_the_sample_of_large_data_is_of_every_feature(monkeypatch):
+    """Outliers of one feature are 1/16 of all values, however many are kept: DKW as above."""
+    monkeypatch.setattr(_calibrate, "CACHE", 5000)
+    statistic = _calibrate._Statistic("quantile", 0.97, 0.0)
+    data = torch.rand(2500, 16)
+    data[:, 7] += 10
+    for batch in data.split(250):
+        statistic.see(batch.flatten())
+    share = float((data <= statistic.result()).float().mean())
+    assert share == pytest.approx(0.97, abs=0.04)
+    assert (
+        statistic.result() > 10
+    )  # 0.97 lies within the outliers, which begin at 0.9375, by 6 standard errors
+
+
 def test_every_layer_sees_the_inputs_of_the_digital_model():
     """Even where other layers are analog already, and whatever the mode and the chip."""
     model, digital = converted(), cnn()

@@ -76,6 +76,18 @@ def test_a_layer_has_the_same_cells_whatever_else_is_converted(reference):
     assert_same(alone, {key: reference[key] for key in alone})
 
 
+def test_equal_layers_do_not_share_their_draws():
+    """Nor do their spreads: on 40 cells and 5 columns not one number is the same."""
+    first = nn.Linear(8, 5)
+    model = nn.Sequential(first, nn.Linear(5, 8), copy.deepcopy(first))
+    mho.convert(model, EVERY_SPREAD)
+    mho.calibrate(model, [torch.randn(20, 8)])
+    mho.at(mho.program(model, seed=7), "1 d")
+    found = chip(model)
+    for name in ("coefficient", "gain", "offset", "noise", "transfer", "drive"):
+        assert (found[f"0.weight.{name}"] != found[f"2.weight.{name}"]).all(), name
+
+
 def test_the_weights_stay_and_programming_starts_from_them_anew(reference):
     model = converted()
     before = copy.deepcopy(dict(model.named_parameters()))

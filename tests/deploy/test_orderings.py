@@ -96,10 +96,10 @@ def digits():
 
 
 def test_accuracy_falls_with_time_and_compensation_mends_it(digits):
-    """The same orders for the accuracy of a network, with n chips: higher is better here."""
+    """The same orders for the accuracy of a network, with 2 n chips: higher is better here."""
     model, score = digits
     raw, mended = (
-        mho.evaluate(model, score, times=TIMES, instances=N, compensation=c)
+        mho.evaluate(model, score, times=TIMES, instances=2 * N, compensation=c)
         for c in ("none", "global")
     )
     assert raw.digital > 0.88

@@ -1,8 +1,10 @@
 """Every layer type with drawn shapes and options: a module, its inputs, and how to call it."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import nn
@@ -225,6 +227,7 @@ def _masks(draw, module, batch, queries, keys, single):
     return options
 
 
+TRANSFORMERS = "Conv1D of transformers"
 FAMILIES = {
     "Linear": linear,
     **{kind.__name__: lambda n=n, **_: convolution(n + 1) for n, kind in enumerate(CONV)},
@@ -232,7 +235,7 @@ FAMILIES = {
         kind.__name__: lambda n=n, **_: transposed_convolution(n + 1)
         for n, kind in enumerate(CONV_TRANSPOSE)
     },
-    "Conv1D of transformers": transformers_conv1d,
+    TRANSFORMERS: transformers_conv1d,
     **{
         kind.__name__: lambda kind=kind, **options: recurrent(kind, **options)
         for kind in (nn.RNN, nn.LSTM, nn.GRU)
@@ -244,3 +247,10 @@ FAMILIES = {
     "MultiheadAttention": attention,
 }
 """Layer types, each with a function that returns the strategy for its cases."""
+
+_OPTIONAL = pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
+every_family = pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=_OPTIONAL if name == TRANSFORMERS else ()) for name in FAMILIES],
+)
+"""Run a test for each layer type."""

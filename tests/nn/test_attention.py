@@ -7,7 +7,7 @@ from torch import nn
 import mho
 from mho.errors import DataError
 
-from .effects import hardware
+from .effects import TINY, hardware
 
 NOISY = hardware(noise={"output": 0.01})
 
@@ -65,6 +65,37 @@ def test_noise_reaches_the_result_through_every_projection():
     second, other = module(x, x, x)
     assert (first != second).all()
     assert (weights != other).all()
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_causal_hint_changes_nothing(need_weights, padded):
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(8, 2, batch_first=True).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    options = {"need_weights": need_weights, "attn_mask": torch.ones(5, 5).triu(1).bool()}
+    if padded:
+        options["key_padding_mask"] = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    expected, _ = module(x, x, x, **options)
+    mho.convert(module, hardware(noise={"output": TINY}))
+    for hint in (True, False):
+        y, _ = module(x, x, x, is_causal=hint, **options)
+        assert (y - expected).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_dropout_of_the_weights_is_that_of_torch(need_weights):
+    """Without other random numbers, the same seed drops the same weights."""
+    module = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    torch.manual_seed(1)
+    expected, _ = module(x, x, x, need_weights=need_weights)
+    mho.convert(module, hardware())
+    torch.manual_seed(1)
+    y, _ = module(x, x, x, need_weights=need_weights)
+    assert (y - expected).abs().max() < 1e-12
+    module.eval()
+    assert torch.equal(*(module(x, x, x, need_weights=need_weights)[0] for _ in range(2)))
 
 
 def test_the_output_layer_stays_a_child_with_its_keys():

@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import mho
 from mho.errors import DataError
 
+from .cases import leaves
 from .effects import hardware
 
 LENGTHS = torch.tensor([2, 5, 1, 3])
@@ -102,11 +103,31 @@ def test_sequences_of_a_batch_do_not_touch_each_other(kind):
     model = kind(9, 6, num_layers=2, bidirectional=True, batch_first=True).double()
     mho.convert(model, LEVELS)
     batch = packed(dtype=torch.float64)
-    outputs, _ = pad_packed_sequence(model(batch)[0], batch_first=True)
+    packed_outputs, last = model(batch)
+    outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True)
     inputs, _ = pad_packed_sequence(batch, batch_first=True)
-    for y, x, n in zip(outputs, inputs, LENGTHS, strict=True):
-        alone, _ = model(x[:n])
-        assert (y[:n] - alone).abs().max() < 1e-12
+    for b, n in enumerate(LENGTHS):
+        alone, own = model(inputs[b, :n])
+        assert (outputs[b, :n] - alone).abs().max() < 1e-12
+        for states, state in zip(leaves(last), leaves(own), strict=True):
+            assert (states[:, b] - state).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["padded", "packed"])
+def test_dropout_between_layers_is_that_of_torch(kind, form):
+    """Without other random numbers, the same seed drops the same outputs."""
+    model = kind(9, 6, num_layers=3, dropout=0.5, bidirectional=True).double()
+    x = torch.randn(5, 4, 9, dtype=torch.float64)
+    x = packed(batch_first=False, dtype=torch.float64) if form == "packed" else x
+    torch.manual_seed(1)
+    expected = leaves(model(x))
+    mho.convert(model, hardware())
+    torch.manual_seed(1)
+    for y, other in zip(leaves(model(x)), expected, strict=True):
+        assert (y - other).abs().max() < 1e-12
+    model.eval()
+    assert torch.equal(*(leaves(model(x))[0] for _ in range(2)))
 
 
 def test_every_step_has_its_own_noise():

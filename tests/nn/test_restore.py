@@ -13,7 +13,7 @@ from mho.errors import ConversionError, LifecycleError
 from mho.nn import Analog
 from mho.tiles import Hardware
 
-from .cases import FAMILIES, TORCH_WARNS, leaves, run
+from .cases import FAMILIES, TORCH_WARNS, every_family, leaves, run
 from .effects import COLS, ROWS, hardware
 
 pytestmark = pytest.mark.filterwarnings(*TORCH_WARNS)
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(*TORCH_WARNS)
 NOISY = hardware(noise={"output": 0.01})
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 @settings(max_examples=5, phases=[Phase.generate])
 @given(data=st.data())
 def test_restored_layers_are_what_they_were(family, data):
@@ -38,6 +38,7 @@ def test_restored_layers_are_what_they_were(family, data):
     assert mho.restore(module) is module
     assert type(module) is kind
     assert set(vars(module)) == attributes
+    assert not module._load_state_dict_pre_hooks
     assert not any(isinstance(m, Analog) for m in module.modules())
     assert [id(p) for p in module.parameters()] == parameters
     for ours, theirs in zip(run(module, case), expected, strict=True):
@@ -45,7 +46,7 @@ def test_restored_layers_are_what_they_were(family, data):
             assert (y is None and other is None) or torch.equal(y, other)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 @settings(max_examples=4, phases=[Phase.generate])
 @given(data=st.data())
 def test_ideal_arrays_show_the_programmed_weight(family, data):

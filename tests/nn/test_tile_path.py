@@ -13,7 +13,7 @@ from mho.deploy import program
 from mho.nn import convert, sites
 from mho.tiles import Hardware
 
-from .cases import FAMILIES, TORCH_WARNS, leaves, run
+from .cases import FAMILIES, TORCH_WARNS, TRANSFORMERS, every_family, leaves, run
 from .effects import COLS, PROGRAMMED, ROWS, SINGLE, TOLERANCE, VANISHING, hardware, set_limits
 
 pytestmark = pytest.mark.filterwarnings(*TORCH_WARNS)
@@ -33,7 +33,7 @@ def drawn(family, data):
     """A case in float64, without dropout (whose masks would follow other random numbers)."""
     torch.manual_seed(data.draw(st.integers(0, 2**31)))
     with double():
-        options = {} if "transformers" in family or family == "Linear" else {"dropout": False}
+        options = {} if family in (TRANSFORMERS, "Linear") else {"dropout": False}
         case = data.draw(FAMILIES[family](**options))
     for leaf in leaves(case.inputs):
         leaf.requires_grad_()
@@ -63,8 +63,18 @@ def compare(effect, case, expected, tolerance):
                 assert (t - other).abs().max() <= tolerance * scale, effect
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=4, phases=[Phase.generate])  # shrinking takes minutes
+@every_family
+@settings(max_examples=40, phases=[Phase.generate])  # shrinking takes minutes
+@given(data=st.data())
+def test_shapes_and_options(family, data):
+    """One effect, and many more layers than the tests of every effect have."""
+    case = drawn(family, data)
+    expected = run(case.module, case)
+    compare("levels", on_arrays(case, VANISHING["ADC levels"]), expected, TOLERANCE)
+
+
+@every_family
+@settings(max_examples=4, phases=[Phase.generate])
 @given(data=st.data())
 def test_a_vanishing_effect_changes_nothing(family, data):
     case = drawn(family, data)
@@ -73,8 +83,8 @@ def test_a_vanishing_effect_changes_nothing(family, data):
         compare(effect, on_arrays(case, description), expected, TOLERANCE)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=5, phases=[Phase.generate])  # shrinking takes minutes
+@every_family
+@settings(max_examples=4, phases=[Phase.generate])
 @given(data=st.data())
 def test_ideal_cells_with_a_vanishing_spread_change_nothing(family, data):
     case = drawn(family, data)
@@ -85,8 +95,8 @@ def test_ideal_cells_with_a_vanishing_spread_change_nothing(family, data):
         compare(effect, ours, expected, SINGLE)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=5, phases=[Phase.generate])  # shrinking takes minutes
+@every_family
+@settings(max_examples=4, phases=[Phase.generate])
 @given(data=st.data())
 def test_digits_on_several_arrays_are_the_rounded_weight(family, data):
     """Bit slicing is the layer with weights rounded to 31 levels of each column's largest."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mho.nn import Analog, convert
 from mho.tiles import Hardware
 
-from .cases import FAMILIES, TORCH_WARNS, leaves, run
+from .cases import FAMILIES, TORCH_WARNS, every_family, leaves, run
 
 pytestmark = pytest.mark.filterwarnings(*TORCH_WARNS)
 
@@ -27,7 +27,7 @@ def drawn(family, data):
     return case
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@every_family
 @settings(max_examples=25)
 @given(data=st.data())
 def test_off_is_the_twin_bit_for_bit(family, data):

@@ -45,6 +45,7 @@ class Effects:
     adc_gain: Array | None = None
     adc_offset: Array | None = None
     retry: bool = False
+    extend: bool = False  # levels go on beyond the bound
 
 
 @dataclass
@@ -237,6 +238,8 @@ def _adc(y, m, e, r, column):
     if e.adc_half_steps is not None:
         step = bound / e.adc_half_steps
         y = _rounded(y / step, e.adc_stochastic, m.rng) * step
+    if e.extend:
+        return y * unit, False
     # A converter cannot tell its largest code from an overflow.
     return min(max(y, -bound), bound) * unit, abs(y) >= bound
 

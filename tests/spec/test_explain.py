@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 
 import mho
-from mho.spec import Spec, Variant, explain, to_dict
+from mho.spec import Spec, Variant, explain, explain_lines, to_dict
 from mho.spec._codec import leaves
-from mho.spec._explain import lines
 from mho.tiles import Hardware
 
 from .strategies import hardware
@@ -20,7 +19,7 @@ def paths(hw) -> set[str]:
 @settings(max_examples=20)
 @given(hardware())
 def test_every_field_has_a_line(hw):
-    shown = list(lines(hw))
+    shown = list(explain_lines(hw))
     assert paths(hw) <= {line.path for line in shown}
     assert len(shown) == len({line.path for line in shown})
     assert all(line.meaning for line in shown)
@@ -37,7 +36,7 @@ def test_presets(name):
 
 
 def test_numbers_have_their_unit_and_what_is_off_says_so():
-    rows = {line.path: line.value for line in lines(mho.load("standard-hwa-2023"))}
+    rows = {line.path: line.value for line in explain_lines(mho.load("standard-hwa-2023"))}
     assert rows["cell"] == "pcm"
     assert rows["cell.g_max"] == "25 uS"
     assert rows["cell.read.t_read"] == "250 ns"

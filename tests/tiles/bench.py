@@ -127,6 +127,7 @@ class Bench:
             adc_gain=_numpy(columns.gain),
             adc_offset=_numpy(columns.offset),
             retry=adc.overflow == "retry",
+            extend=adc.overflow == "extend",
         )
         if array.wires:
             effects.ir_drop = array.wires.scale

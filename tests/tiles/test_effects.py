@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from mho.tiles import mvm
+
 from .bench import Bench, dense, hardware, inputs
 
 # A bound of 4 would make ties of single full-scale weights: code k gives k/4 steps.
@@ -29,6 +31,7 @@ EFFECTS = {
     "adc_bits": {"adc": {"bits": 6, "bound": 2.0}},
     "adc_steps": {"adc": {"steps": 100, "bound": 2.0}},
     "adc_bound_only": {"adc": {"bound": 0.5}},
+    "adc_extends": {"adc": {"bits": 6, "bound": 0.5, "overflow": "extend"}},
     "adc_bound_of_each_column": {"adc": {"bits": 7, "bound": "calibrated"}},
     "input_asymmetry": {"dac": {"asymmetry": 0.2}},
     "output_asymmetry": {"adc": {"asymmetry": 0.2}},
@@ -119,6 +122,24 @@ def test_polarity_spread(total):
     bench = Bench.of(hw, dense(11, 17, hw))
     bench.check(inputs(6, 17))
     bench.check(inputs(6, 17).abs())  # no read of negative polarity
+
+
+def test_hits_tell_what_saturates():
+    """One entry for each conversion; here two reads of ragged arrays."""
+    scheme = {"kind": "positive_negative", "sum": "digital"}
+    hw = hardware(**merged({"adc": {"bound": 1.0}}, {"rows": 7}, scheme=scheme))
+    bench = Bench.of(hw, dense(11, 17, hw))
+    x, hits = inputs(6, 17), []
+    mvm(x, bench.operand, hw, bench.geometry, hits)
+    assert len(hits) == 2
+    first = 0
+    for r, size in enumerate(bench.geometry.partition.rows):
+        rows = slice(first, first + size)
+        relative = bench.operand.weight[:, rows] / bench.operand.scale[r][:, None]
+        for hit, part in zip(hits, (x.clamp(0, 1), (-x).clamp(0, 1)), strict=True):
+            assert torch.equal(hit[r], (part[:, rows] @ relative.T).abs() >= 1)
+        first += size
+    assert hits[0].any()
 
 
 def test_inputs_of_any_shape():

@@ -23,17 +23,17 @@ class ADC(Spec):
     )  # fmt: skip
     bound: float | Literal["calibrated"] | None = Field(
         default=None,
-        description="Largest signal, in units of input range x weight scale, or `calibrated` for the "
-        "largest one seen by mho.calibrate on each column. None does not saturate.",
+        description="Largest signal, in units of input range x weight scale, or `calibrated` "
+        "for the largest one seen by mho.calibrate on each column. None does not saturate.",
     )
     rounding: Literal["nearest", "stochastic"] = Field(
         default="nearest", description="Rounding to levels."
     )
     overflow: Literal["saturate", "retry", "extend"] = Field(
         default="saturate",
-        description="What a vector does that hits the bound: saturate, or be read again with half the "
-        "input (iterative bound management, per vector), or extend: levels go on beyond the bound, "
-        "which no converter can do, but which tells what saturation costs.",
+        description="What a vector does that hits the bound: saturate, or be read again with half "
+        "the input (iterative bound management, per vector), or extend: levels go on beyond the "
+        "bound, which no converter can do, but which tells what saturation costs.",
     )
     transfer: Transfer | None = Field(
         default=None, description="Curve before the levels. None is straight."

@@ -14,7 +14,7 @@ class Range(Variant):
     @property
     @abstractmethod
     def stored(self) -> bool:
-        """Whether r is found by calibration and kept with the layer, one value per array row-slice."""
+        """Whether r is found by calibration and kept with the layer, for each row-slice."""
 
     @property
     def dynamic(self) -> bool:

@@ -15,7 +15,7 @@ class Wires(Variant):
 
     @abstractmethod
     def profile(self, position: Tensor, rows: Tensor) -> Tensor:
-        """Return the relative voltage that rows at `position` lose, on arrays with `rows` used rows."""
+        """Return the relative voltage that rows at `position` lose, of `rows` used ones."""
 
     @abstractmethod
     def drop(self, load: Tensor, weighted: Tensor, rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What a user hands to `evaluate` and `diagnose`: a model, calibration batches, a score."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ def data_of(reference: str) -> tuple[list[Any], Score]:
             "for a single batch x.",
             param_hint="--data",
         )
-    return list(batches), score
+    return list(batches), cast(Score, score)
 
 
 def converted(

@@ -21,8 +21,8 @@ Times = Annotated[
     list[str],
     typer.Option("--times", help="Times since programming, such as `1s,1h,30d,1y`."),
 ]
-Instances = Annotated[int, typer.Option(help="Chip instances.")]
-Seed = Annotated[int, typer.Option(help="Seed of the first chip instance.")]
+Instances = Annotated[int, typer.Option(min=1, help="Chip instances.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first chip instance.")]
 Compensation = Annotated[
     str,
     typer.Option(help="Digital correction of drift: none, global, global_exact, column, affine."),

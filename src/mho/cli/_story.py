@@ -53,9 +53,16 @@ class Story:
 
 def tell(instances: int, seed: int, epochs: int) -> Story:
     """Do everything that the demo does; the same seed gives the same story."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _tell(instances, seed, epochs)
+    threads = torch.get_num_threads()
+    # The products are so small that threads would mostly wait for each other, on a busy machine
+    # for minutes; and one thread adds in the same order everywhere.
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _tell(instances, seed, epochs)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _tell(instances: int, seed: int, epochs: int) -> Story:

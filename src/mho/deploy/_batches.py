@@ -15,7 +15,7 @@ Forward = Callable[[nn.Module, Any], Any]
 
 
 def call(model: nn.Module, batch: Any) -> Any:
-    """Run a model on a tensor, a packed sequence, a mapping of keywords, or a tuple of arguments."""
+    """Run a model on a tensor, a packed sequence, keyword arguments, or a tuple of arguments."""
     if isinstance(batch, Tensor | PackedSequence):
         return model(batch)
     if isinstance(batch, Mapping):
@@ -25,14 +25,14 @@ def call(model: nn.Module, batch: Any) -> Any:
             inspect.signature(model.forward).bind(*batch)
         except TypeError as error:
             raise DataError(
-                f"a batch is a {type(batch).__name__} of {len(batch)}, which the model's forward does not "
-                f"take ({error}). If it holds inputs and labels, pass "
+                f"a batch is a {type(batch).__name__} of {len(batch)}, which the model's forward "
+                f"does not take ({error}). If it holds inputs and labels, pass "
                 "`forward=lambda model, batch: model(batch[0])`."
             ) from None
         return model(*batch)
     raise DataError(
-        f"cannot run the model on a batch of type {type(batch).__name__}: use tensors, mappings or tuples, "
-        "or pass `forward=lambda model, batch: ...`."
+        f"cannot run the model on a batch of type {type(batch).__name__}: use tensors, mappings or "
+        "tuples, or pass `forward=lambda model, batch: ...`."
     )
 
 

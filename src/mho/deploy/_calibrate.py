@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..circuits import Learned
 from ..errors import DataError, LifecycleError, RangeError
 from ..nn import Crossbar, Site
-from ..ops import Stream
+from ..ops import Stream, all_finite
 from ..spec import render_table
 from ..tiles import nominal
 from ._batches import Forward, run
@@ -111,7 +111,7 @@ class _Observer:
     def __call__(self, crossbar: Crossbar, x: Tensor, weight: Tensor) -> None:
         if x.numel() == 0:
             return
-        if not x.isfinite().all():
+        if not all_finite(x):
             raise DataError(
                 f"{crossbar.name}: the input has values that are not finite; "
                 "nothing was calibrated."

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..circuits import Fixed
 from ..errors import DataError
 from ..nn import Crossbar, Site
-from ..ops import Stream
+from ..ops import Stream, all_finite
 from ..spec import format_seconds
 from ..tiles import Dense
 from ._batches import Forward, run
@@ -81,7 +81,7 @@ class _Sample:
         """Take in the inputs of one product."""
         if x.numel() == 0:
             return
-        if not x.isfinite().all():
+        if not all_finite(x):
             raise DataError(f"{crossbar.name}: the input has values that are not finite.")
         geometry = crossbar.geometry
         flat = x.reshape(-1, x.shape[-1]) if isinstance(geometry, Dense) else x

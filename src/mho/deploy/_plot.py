@@ -79,13 +79,16 @@ def as_image(figure: Any) -> str:
 
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse}th,td{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right}
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse}
+th,td{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right}
 th:first-child,td:first-child{text-align:left}img{max-width:100%}</style></head><body>
-<h1>{{ title }}</h1><p>Digital score {{ "%.4f"|format(result.digital) }}. {{ result.seeds|length }} chip
-instances, seeds {{ result.seeds[0] }} to {{ result.seeds[-1] }}, compensation {{ result.compensation }}.</p>
+<h1>{{ title }}</h1><p>Digital score {{ "%.4f"|format(result.digital) }}.
+{{ result.seeds|length }} chip instances, seeds {{ result.seeds[0] }} to {{ result.seeds[-1] }},
+compensation {{ result.compensation }}.</p>
 <table><tr>{% for name in rows[0] %}<th>{{ name.replace("_", " ") }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>{% for value in row.values() %}<td>{{ "%.4g"|format(value) if value is float else value }}</td>
+{% for row in rows %}<tr>{% for value in row.values() %}
+<td>{{ "%.4g"|format(value) if value is float else value }}</td>
 {% endfor %}</tr>{% endfor %}</table><img alt="score over time" src="{{ image }}"></body></html>"""
 
 

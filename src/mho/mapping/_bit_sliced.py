@@ -15,7 +15,8 @@ class BitSliced(Mapping):
     With L = 2^(bits-1) - 1 levels and base B = 2^slice_bits, round(|w| L) = sum_s B^s d_s, and the
     pair of slice s holds the digit d_s / (B - 1) on the side of the sign. Each slice has its own
     columns and converters; the digital sum has the factors B^s (B - 1) / L. Resolution: |w| is
-    rounded to 1 / L. Source: Shafiee et al., ISCA 2016 (ISAAC), section IV, with differential digits.
+    rounded to 1 / L. Source: Shafiee et al., ISCA 2016 (ISAAC), section IV, with differential
+    digits.
     """
 
     kind: Literal["bit_sliced"] = "bit_sliced"

@@ -14,7 +14,7 @@ class Differential(Mapping):
         G+ = g_min + (g_max - g_min) max(w, 0),   G- = g_min + (g_max - g_min) max(-w, 0)
         w  = (G+ - G-) / (g_max - g_min)
 
-    Source: Joshi et al., Nat. Commun. 11:2473 (2020), Fig. 1; the usual mapping of PCM inference chips.
+    Source: Joshi et al., Nat. Commun. 11:2473 (2020), Fig. 1; the usual mapping of PCM chips.
     """
 
     kind: Literal["differential"] = "differential"

@@ -50,7 +50,7 @@ class Mapping(Variant):
 
     @property
     def significance(self) -> tuple[float, ...]:
-        """Digital factor of each slice; one slice of factor 1 unless the encoding says otherwise."""
+        """Digital factor of each slice; a single 1 unless the encoding says otherwise."""
         return (1.0,)
 
     @abstractmethod
@@ -68,4 +68,4 @@ class Mapping(Variant):
 
     @abstractmethod
     def decode(self, g: Tensor, g_min: float, g_max: float) -> Tensor:
-        """Return relative weights of shape (slices, out, in) from conductances (planes, out, in)."""
+        """Return relative weights (slices, out, in) from conductances (planes, out, in) [S]."""

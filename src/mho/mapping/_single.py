@@ -15,8 +15,8 @@ class Single(Mapping):
         G = g_min + (g_max - g_min) (w + 1) / 2,   w = 2 (G - G_ref) / (g_max - g_min)
 
     With an ideal reference, G_ref is exactly (g_min + g_max) / 2 (subtracted digitally from the sum
-    of inputs); with reference cells, every weight has a second device programmed to that value, which
-    has errors and drifts like any other.
+    of inputs); with reference cells, every weight has a second device programmed to that value,
+    which has errors and drifts like any other.
     """
 
     kind: Literal["single"] = "single"

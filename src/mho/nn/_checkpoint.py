@@ -60,8 +60,8 @@ def digital_state_dict(
     return state
 
 
-def problems(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterator[str]:
-    """Yield why a checkpoint cannot be loaded into an analog layer, for each of its weights."""
+def problems(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield (weight, why a checkpoint cannot be loaded for it) of an analog layer."""
     for path, crossbar in layer.analog.by_path():
         weight = state_dict.get(prefix + path)
         analog = f"{prefix}analog.{path.replace('.', '_')}."
@@ -74,7 +74,7 @@ def problems(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterat
         else:
             problem = _NO_CHIP if crossbar.is_programmed and weight is not None else None
         if problem:
-            yield f"{prefix}{path}: {problem}"
+            yield prefix + path, problem
 
 
 def keeps_calibration(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterator[str]:
@@ -85,15 +85,23 @@ def keeps_calibration(layer: "Analog", state_dict: dict[str, Any], prefix: str) 
             yield path
 
 
-def refuse(found: Iterable[str]) -> None:
+def listed(names: list[str]) -> str:
+    """Return the first few of many names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def refuse(found: Iterable[tuple[str, str]]) -> None:
     """Raise one error of all problems, if there is any.
 
     Raises:
         CheckpointError: there is.
     """
-    lines = list(found)
-    if lines:
-        text = "\n  ".join(lines)
+    weights: dict[str, list[str]] = {}
+    for weight, problem in found:
+        weights.setdefault(problem, []).append(weight)
+    if weights:
+        text = "\n  ".join(f"{listed(names)}: {problem}" for problem, names in weights.items())
         raise CheckpointError(f"the checkpoint does not fit this model:\n  {text}")
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from ..errors import ConversionError, DataError, SpecError
+from ..ops import all_finite
 from ..spec import Rules
 from ..tiles import Geometry, Hardware, load
 from ._bypass import switch_off, switch_on
@@ -64,6 +64,11 @@ def convert(
             other hardware; or nothing at all would be analog.
         DataError: a weight is not finite.
     """
+    if where is not None and not callable(where):
+        raise ConversionError(
+            f"`where` is a predicate such as mho.linear & ~mho.named('lm_head'), got {where!r}; "
+            f"a name is written mho.named({str(where)!r})."
+        )
     if isinstance(hardware, str | Path):
         hardware = load(hardware)
     rules = hardware if isinstance(hardware, Rules) else Rules([("*", hardware)])
@@ -111,7 +116,8 @@ def _already(label: str, name: str, module: nn.Module, rules: Rules[Hardware]) -
     here = next(iter(module.analog.values())).hardware  # pyright: ignore
     if wanted is not None and wanted != here:
         raise ConversionError(
-            f"{label} is already analog, on other hardware: call mho.restore(model) before converting anew."
+            f"{label} is already analog, on other hardware: call mho.restore(model) before "
+            "converting anew."
         )
     return _Job(label, module, type(module), here, {}, "already analog")  # pyright: ignore
 
@@ -182,14 +188,14 @@ def _replaced_forward(module: nn.Module) -> str | None:
 def _foreign_weight(layer: type[Analog], module: nn.Module, hardware: Hardware) -> str | None:
     for path in layer.layouts(module, hardware):
         if not isinstance(attrgetter(path)(module), nn.Parameter):
-            return f"`{path}` is not a Parameter (is it re-parametrized?), so it cannot be kept on arrays"
+            return f"`{path}` is not a Parameter (is it re-parametrized?): nothing to put on arrays"
     return None
 
 
 def _check_finite(job: _Job) -> None:
     for path in job.layouts:
         weight = attrgetter(path)(job.module)
-        if not weight.is_meta and not torch.isfinite(weight).all():
+        if not weight.is_meta and not all_finite(weight):
             raise DataError(
                 f"{job.name}.{path} has values that are not finite; nothing was converted."
             )
@@ -255,8 +261,8 @@ def restore(model: nn.Module, *, read_out: bool = False, oversampling: int = 10)
     for module in layers:
         if type(module) not in Analog.registry.values():
             raise ConversionError(
-                f"{type(module).__name__} was derived from an analog layer after conversion (by FSDP or a "
-                "parametrization): undo that before mho.restore."
+                f"{type(module).__name__} was derived from an analog layer after conversion (by "
+                "FSDP or a parametrization): undo that before mho.restore."
             )
     if read_out:
         read_weights(model, oversampling)

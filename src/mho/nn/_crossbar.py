@@ -1,6 +1,5 @@
 """One weight matrix on its arrays: the only state that analog behavior adds to a model."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from ..cells import CellState
 from ..circuits import Learned
 from ..errors import DataError, LifecycleError
-from ..ops import Stream
+from ..ops import Stream, all_finite
 from ..tiles import (
     Columns,
     Geometry,
@@ -347,9 +346,7 @@ def _known_not_finite(x: Tensor) -> bool:
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return False
     try:
-        # A sum is finite only if every term is, and costs a twentieth of looking at each; a sum of
-        # finite terms may overflow, so that only looking at each is proof of the contrary.
-        return not math.isfinite(x.detach().sum()) and not x.isfinite().all()
+        return not all_finite(x)
     except RuntimeError:  # under vmap, and with fake tensors, values are not known
         return False
 

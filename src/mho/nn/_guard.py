@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ._checkpoint import keeps_calibration, problems, refuse
+from ._checkpoint import keeps_calibration, listed, problems, refuse
 from ._layer import Analog
 
 
@@ -37,7 +37,7 @@ def _check(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) 
     refuse(found)
     if kept:
         warnings.warn(
-            "the checkpoint has no calibration, so that of the model is kept for "
-            f"{', '.join(kept)}: call mho.calibrate again if the new weights change the layers' inputs.",
+            f"the checkpoint has no calibration, so that of the model is kept for {listed(kept)}: "
+            "call mho.calibrate again if the new weights change the layers' inputs.",
             stacklevel=6,
         )

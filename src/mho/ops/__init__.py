@@ -1,5 +1,6 @@
 """Kernels' floor: named random streams and the low-level numerics that physics is built from."""
 
+from ._finite import all_finite as all_finite
 from ._reuse import differentiable as differentiable
 from ._reuse import plus as plus
 from ._reuse import times as times

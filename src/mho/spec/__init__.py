@@ -6,7 +6,8 @@ from ._codec import to_dict as to_dict
 from ._codec import to_json as to_json
 from ._codec import to_yaml as to_yaml
 from ._explain import explain as explain
-from ._explain import lines as explain_lines
+from ._explain import explain_lines as explain_lines
+from ._messages import nearest as nearest
 from ._presets import Document as Document
 from ._presets import document as document
 from ._presets import presets as presets

@@ -31,7 +31,7 @@ def _unit(field: Any) -> str | None:
     return None
 
 
-def lines(spec: Spec, path: str = "") -> Iterator[Line]:
+def explain_lines(spec: Spec, path: str = "") -> Iterator[Line]:
     """Yield a line per field, depth first."""
     for name, field in type(spec).model_fields.items():
         value, here = getattr(spec, name), f"{path}.{name}" if path else name
@@ -39,7 +39,9 @@ def lines(spec: Spec, path: str = "") -> Iterator[Line]:
         if isinstance(value, Spec):
             kind = getattr(value, "kind", None)
             yield Line(here, kind or "", meaning)
-            yield from (line for line in lines(value, here) if not line.path.endswith(".kind"))
+            yield from (
+                line for line in explain_lines(value, here) if not line.path.endswith(".kind")
+            )
         elif isinstance(value, float) and (unit := _unit(field)):
             yield Line(here, format_quantity(value, unit), meaning)
         else:
@@ -48,5 +50,5 @@ def lines(spec: Spec, path: str = "") -> Iterator[Line]:
 
 def explain(spec: Spec) -> str:
     """Return a table of every field: its value with unit, and what it means."""
-    rows = [(line.path, line.value, line.meaning) for line in lines(spec)]
+    rows = [(line.path, line.value, line.meaning) for line in explain_lines(spec)]
     return render_table(type(spec).__name__, ("field", "value", "meaning"), rows)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..cells import CellState, Sites
 from ..errors import DataError, RangeError
-from ..ops import Stream
+from ..ops import Stream, all_finite
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Columns, Operand
@@ -93,7 +93,7 @@ def relative_weight(
         RangeError: a weight exceeds the fixed scale of the mapping.
     """
     w = weight.detach().to("cpu", torch.float32)
-    if not torch.isfinite(w).all():
+    if not all_finite(w):
         raise DataError(f"{name} has values that are not finite; nothing was programmed.")
     scale = column_scale(w, hardware, geometry)
     relative = w / spread_over_rows(scale, geometry)
@@ -140,20 +140,22 @@ def _row_drivers(
 ) -> tuple[Tensor, Tensor | None]:
     """Fold the drivers' gains into the weights; return also what their offsets add to each column.
 
-    Each array has its own drivers. A gain g_j on row j is a factor on the row's weights, which
-    holds for convolutions too, where a pixel is driven on a different row for every patch.
+    Each array has its own drivers, v_j (1 + g_j) + o_j. A gain on row j is a factor on the row's
+    weights, which holds for convolutions too, where a pixel is driven on a different row for every
+    patch. What is quadratic in v (noise of the cells, wires, series resistance) sees o_j = 0.
     """
     dac, count = hardware.dac, len(geometry.partition.columns)
     owner = torch.repeat_interleave(torch.arange(count), torch.tensor(geometry.partition.columns))
     owner = owner.repeat(geometry.slices)  # (columns,)
+    drive = None
+    if dac.offset_spread:
+        offset = dac.offset_spread * stream.normal("dac offset", (count, geometry.rows))
+        pieces = (weight * offset[owner]).split(list(geometry.partition.rows), dim=1)
+        drive = torch.stack([piece.sum(1) for piece in pieces])
     if dac.gain_spread:
         xi = stream.normal("dac gain", (count, geometry.rows))
         weight = weight * (1 + dac.gain_spread * xi)[owner]
-    if not dac.offset_spread:
-        return weight, None
-    offset = dac.offset_spread * stream.normal("dac offset", (count, geometry.rows))
-    pieces = (weight * offset[owner]).split(list(geometry.partition.rows), dim=1)
-    return weight, torch.stack([piece.sum(1) for piece in pieces])
+    return weight, drive
 
 
 def _columns(

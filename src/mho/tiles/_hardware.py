@@ -10,7 +10,7 @@ from ..cells import Cell, Ideal
 from ..circuits import ADC, DAC, Array, Digital, Float, Noise
 from ..errors import PresetError, SpecError
 from ..mapping import Differential, Mapping
-from ..spec import Spec, Variant, document
+from ..spec import Spec, Variant, document, nearest
 
 
 class Hardware(Spec):
@@ -39,7 +39,11 @@ class Hardware(Spec):
                 family.members if isinstance(family, type) and issubclass(family, Variant) else {}
             )
             if isinstance(value, str) and value not in members:
-                fields = document(value).fields
+                try:
+                    fields = document(value).fields
+                except PresetError as error:
+                    kinds = f"; known kinds: {', '.join(sorted(members))}" if members else ""
+                    raise ValueError(f"{name}: {error}{nearest(value, members)}{kinds}") from None
                 if name not in fields:
                     raise ValueError(f"preset {value!r} says nothing about {name!r}")
                 data[name] = fields[name]

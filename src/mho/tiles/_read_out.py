@@ -40,7 +40,7 @@ def converted(y: Tensor, variance: Tensor | None, setting: Setting) -> Tensor:
 
 
 def _noisy(y: Tensor, variance: Tensor | None, output: float | None, setting: Setting) -> Tensor:
-    """Add one Gaussian for the noise of the cells (`variance`) and of the read-out (std `output`)."""
+    """Add one Gaussian: the cells' noise of some variance, and the read-out's of std `output`."""
     if variance is None and not output:
         return y
     noise, spread = torch.randn_like(y), setting.operand.columns.noise
