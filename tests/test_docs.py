@@ -63,3 +63,11 @@ def test_python_blocks_are_python(page):
 def test_every_preset_is_in_the_choose_page():
     text = (DOCS / "choose.md").read_text(encoding="utf8")
     assert not [name for name in mho.presets() if f"`{name}`" not in text]
+
+
+def test_the_reference_lists_every_public_name():
+    listed = set(re.findall(r"^::: mho\.(\w+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE))
+    door = (Path(mho.__file__)).read_text(encoding="utf8")
+    exported = set(re.findall(r" as (\w+)$", door, flags=re.MULTILINE)) - {"_torch_nn"}
+    defined = set(re.findall(r"^([a-z]\w*) = ", door, flags=re.MULTILINE))
+    assert listed == exported | defined

@@ -146,7 +146,7 @@ def test_diagnose_prints_draws_and_writes_figures(run, files):
         ((MODEL, "--data", DATA, "--set", "adc.bits=six"), "adc.bits"),
         ((MODEL, "--data", DATA, "--times", "1 m"), "is not in s"),
         ((MODEL, "--data", DATA, "--times", "1s,1s"), "each once"),
-        ((MODEL, "--data", DATA, "--instances", "0"), "x>=1"),
+        ((MODEL, "--data", DATA, "--instances", "0"), "--instances"),
         ((MODEL, "--data", DATA, "--compensation", "gobal"), "global_exact"),
         ((MODEL, "--data", DATA, "--html", "no/folder/r.html"), "there is no folder"),
         ((MODEL, "--data", DATA, "--csv", "."), "is a folder"),

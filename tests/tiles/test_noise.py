@@ -1,13 +1,20 @@
 """Every noise alone: exact means and covariances, within an array and between arrays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from mho.tiles import Convolution
+from mho.tiles import Columns, Convolution
 
 from .bench import Bench, dense, hardware, inputs, patches
-from .statistics import check_moments, check_successive_vectors_are_independent, sample
+from .statistics import (
+    ERRORS,
+    check_moments,
+    check_successive_vectors_are_independent,
+    sample,
+)
 from .test_convolution import PLAIN, convolution
 from .test_effects import merged
 
@@ -136,3 +143,33 @@ def test_convolution(noise, shape):
     bench = Bench.of(hw, convolution(hw, {**PLAIN, **shape}, channels=2, out=4))
     x = inputs(2, 2, 3)
     check_moments(sample(bench, x, 10_000), *moments(bench, x), bench.rounding(x))
+
+
+@pytest.mark.parametrize("place", ["dense", "convolution"])
+@pytest.mark.parametrize(
+    ("effect", "variance"),
+    [
+        # Each driven row adds sigma^2 E[v^2] to the noise of the cells.
+        ({"noise": {"input": 0.5, "read": {"kind": "additive", "sigma": 0.5}}}, 0.5**4),
+        # And -2 V v to the current of a reference of 1 that has the voltage offset V.
+        ({"noise": {"input": 0.5}, "adc": {"front_end": {}}}, (2 * 0.3 * 0.5) ** 2),
+    ],
+    ids=["cells", "reference"],
+)
+def test_only_used_rows_are_driven(effect, variance, place):
+    """Ragged slices are padded to equal length for speed; padding has no drivers."""
+    hw = hardware(**merged(effect, {"rows": 4, "partition": "greedy"}))
+    if place == "dense":
+        geometry, x = dense(2, 5, hw), torch.zeros(N, 5).double()
+    else:
+        shape = {"kernel": (5,), "stride": (1,), "dilation": (1,), "padding": ((0, 0),)}
+        geometry, x = convolution(hw, shape, channels=1, out=2), torch.zeros(N, 1, 5).double()
+    bench = Bench.of(hw, geometry)
+    offset = Columns(front_end=torch.full((2, 2), 0.3).double())
+    operand = replace(bench.operand, weight=torch.zeros(2, 5).double(), columns=offset, gain=None)
+    torch.manual_seed(0)
+    y = replace(bench, operand=operand).product(x).reshape(N, 2)
+    scale = bench.operand.scale
+    expected = variance * (4 * scale[0] ** 2 + scale[1] ** 2)  # slices of 4 rows and of 1
+    # A sum of products of Gaussians has at most the kurtosis 9 of one product.
+    assert ((y.var(0) / expected - 1).abs() < ERRORS * (8 / N) ** 0.5).all()
