@@ -50,8 +50,10 @@ def column_scale(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Tens
     if mapping.scaling == "tile":
         tiles = scale.split(list(partition.columns), dim=1)
         scale = torch.cat([t.amax(1, keepdim=True).expand_as(t) for t in tiles], dim=1)
-    # A column of zeros has any scale; 1 keeps 0 / scale at 0.
-    return torch.where(scale > 0, scale, 1.0)
+    # A column of zeros has any scale: the largest of its row-slice gives it no more noise than its
+    # neighbors have, and lets it learn; a row-slice of zeros has 1.
+    largest = scale.amax(1, keepdim=True)
+    return torch.where(scale > 0, scale, torch.where(largest > 0, largest, 1.0))
 
 
 def spread_over_rows(scale: Tensor, geometry: Geometry) -> Tensor:
