@@ -10,8 +10,9 @@ from torch import Tensor
 
 def differentiable(*tensors: Tensor | float) -> bool:
     """Whether autograd follows any of the values, so that none may be changed in place."""
-    tracked = any(isinstance(value, Tensor) and value.requires_grad for value in tensors)
-    return tracked and torch.is_grad_enabled()
+    if not torch.is_grad_enabled():
+        return False
+    return any(isinstance(value, Tensor) and value.requires_grad for value in tensors)
 
 
 def times(x: Tensor, factor: Tensor | float) -> Tensor:

@@ -42,8 +42,9 @@ def column_scale(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Tens
     w = weight.detach()
     if mapping.scaling == "fixed":
         return w.new_full((geometry.parts, geometry.out), mapping.w_max or 1.0)
-    if geometry.parts == 1:
-        scale = torch.maximum(w.amax(1), -w.amin(1)).unsqueeze(0)
+    if len(set(partition.rows)) == 1:
+        tiles = w.unflatten(1, (geometry.parts, -1))  # (out, R, k)
+        scale = torch.maximum(tiles.amax(2), -tiles.amin(2)).T
     else:
         pieces = w.split(list(partition.rows), dim=1)
         scale = torch.stack([torch.maximum(p.amax(1), -p.amin(1)) for p in pieces])

@@ -29,7 +29,7 @@ def column_signal(phase: Phase, setting: Setting) -> tuple[Tensor, Tensor | None
         y = y + setting.on_columns(operand.columns.drive, y) * setting.full
     if not hardware.column_effects:
         return y, None
-    inverse = setting.on_columns(1 / (setting.full * operand.scale), y)
+    inverse = setting.on_columns((setting.full * operand.scale).reciprocal(), y)
     y = _wire_drop(times(y, inverse), drive, weight, inverse, setting)
     y = _front_end(y, drive, setting)
     return y, _read_variance(drive, weight, inverse, setting)
