@@ -29,6 +29,7 @@ NOISES = {
     # Steps far smaller than the signals, so that no level is a rare event.
     "adc_rounding": {"adc": {"bits": 12, "bound": 9.0, "rounding": "stochastic"}},
     "additive_with_input": {"noise": {"input": 0.2, "read": {"kind": "additive", "sigma": 0.2}}},
+    "pcm_with_output": {"noise": {"output": 0.3, "read": {"kind": "pcm_read", "sigma": 0.2}}},
     "pcm_with_input": {"noise": {"input": 0.2, "read": {"kind": "pcm_read", "sigma": 0.2}}},
 }
 SCHEMES = {

@@ -69,3 +69,19 @@ def test_bit_slices_are_noisy_each_by_its_significance():
     expected = 0.2 * factor * (scale * x.norm()).numpy()
     ratio = sample(bench, x, N).std(0) / expected
     assert (np.abs(ratio - 1) < ERRORS / np.sqrt(2 * N)).all()
+
+
+def test_output_asymmetry_acts_on_it_and_not_on_the_noise_of_the_read_out():
+    """Negative signals weaker by a: a Gaussian of std s gets the mean a s / sqrt(2 pi)."""
+    a, s, out = 0.4, 0.3, 0.2
+    noise = {"output": out, "read": {"kind": "additive", "sigma": s}}
+    hw = hardware(noise=noise, adc={"asymmetry": a})
+    bench = Bench.of(hw, dense(3, 4, hw))
+    bench.operand.weight.zero_()
+    scale = (bench.operand.scale[0] * bench.operand.gain).numpy()
+    y = sample(bench, torch.full((4,), 0.5, dtype=torch.float64), N) / scale
+    mean = a * s / np.sqrt(2 * np.pi)
+    variance = s**2 * (1 + (1 - a) ** 2) / 2 - mean**2 + out**2
+    assert (np.abs(y.mean(0) - mean) < ERRORS * np.sqrt(variance / N)).all()
+    spread = (y - y.mean(0)) ** 2
+    assert (np.abs(spread.mean(0) - variance) < ERRORS * spread.std(0) / np.sqrt(N)).all()

@@ -44,11 +44,11 @@ def test_without_levels():
     retry.check(spread_inputs())
 
 
-@pytest.mark.parametrize("name", ["grouped", "transposed_strided"])
-@pytest.mark.parametrize("size", ["channel", "cut"])
-def test_convolutions(name, size):
-    """A vector is a pixel's patch; an array's columns may belong to several groups."""
-    hw = hardware(**merged(RETRY, {**SIZES[size], "cols": 3}))
+@pytest.mark.parametrize("name", ["plain", "grouped", "depthwise", "transposed_strided"])
+@pytest.mark.parametrize(("size", "columns"), [("channel", 3), ("cut", 3), ("one", 4)])
+def test_convolutions(name, size, columns):
+    """A vector is a pixel's patch; an array's columns may belong to several groups, or to parts."""
+    hw = hardware(**merged(RETRY, {**SIZES[size], "cols": columns}))
     Bench.of(hw, convolution(hw, SHAPES[name])).check(image(SHAPES[name], 1))
 
 

@@ -32,8 +32,8 @@ class ADC(Spec):
     overflow: Literal["saturate", "retry", "extend"] = Field(
         default="saturate",
         description="What a vector does that hits the bound: saturate, or be read again with half "
-        "the input (iterative bound management, per vector), or extend: levels go on beyond the "
-        "bound, which no converter can do, but which tells what saturation costs.",
+        "the input on the array that hit it (iterative bound management), or extend: levels go on "
+        "beyond the bound, which no converter can do, but which tells what saturation costs.",
     )
     transfer: Transfer | None = Field(
         default=None, description="Curve before the levels. None is straight."

@@ -52,7 +52,10 @@ class Noise(Spec):
     """Noise per product. Signals are in units of input range x weight scale."""
 
     input: float = Field(
-        default=0.0, ge=0, description="Std on each driven row, relative to full scale."
+        default=0.0,
+        ge=0,
+        description="Std on each driven row, relative to full scale, drawn anew for each vector on "
+        "each array.",
     )
     output: float = Field(default=0.0, ge=0, description="Std on each column before its ADC.")
     output_spread: float = Field(

@@ -53,6 +53,9 @@ class Learned(Range):
     arXiv 2505.09663; Rasch et al., Nat. Commun. 14:5282, 2023):
 
         dL/dr = r (sum_{x >= r} min(g, 0) - sum_{x <= -r} max(g, 0)) + decay r [unclipped > keep]
+
+    The sums are over the inputs of one array row-slice. In a convolution these are its pixels, or,
+    where other effects need every vector apart, the entries of its patches.
     """
 
     kind: Literal["learned"] = "learned"
