@@ -10,6 +10,12 @@ One description of the hardware answers how accurate a model is on it, today and
 
 from torch import nn as _torch_nn
 
+from .adaptation import Adaptation as Adaptation
+from .adaptation import Adapted as Adapted
+from .adaptation import AdditiveNoise as AdditiveNoise
+from .adaptation import Distillation as Distillation
+from .adaptation import ProgrammingNoise as ProgrammingNoise
+from .adaptation import adapt as adapt
 from .cells import Cell as Cell
 from .cells import Composed as Composed
 from .circuits import ADC as ADC

@@ -171,7 +171,7 @@ def test_a_range_per_token_is_one_per_array(weight):
 
 def test_a_learned_range_has_the_gradient_of_its_array(weight):
     """r (sum over clipped inputs of the gradient that asks for more), and nothing elsewhere."""
-    module = layer(weight, dac={"range": {"kind": "learned", "decay": 0.0}})
+    module = layer(weight, dac={"range": "learned"})
     ranges = nn.Parameter(torch.tensor([0.5, 1.0, 8.0]))
     module.analog["weight"].input_range = ranges
     x = torch.randn(40, ROWS, generator=torch.Generator().manual_seed(2))

@@ -79,9 +79,8 @@ def mappings(draw):
 
 
 ranges = st.one_of(
-    st.sampled_from(["calibrated", "per_token"]),
+    st.sampled_from(["calibrated", "learned", "per_token"]),
     st.builds(lambda value: {"kind": "fixed", "value": value}, positive),
-    st.builds(lambda d, k: {"kind": "learned", "decay": d, "keep": k}, share, st.floats(0.1, 1)),
 )
 choice = st.sampled_from
 

@@ -49,7 +49,7 @@ def test_scales(scaling, array):
     geometry = dense(11, 17, hw)
     w = weight_of(geometry)
     w[3] = 0
-    scale = column_scale(w, hw, geometry)
+    scale = column_scale(w, hw.mapping.scaling, geometry)
     top = 0
     for r, rows in enumerate(geometry.partition.rows):
         left = 0
@@ -67,7 +67,7 @@ def test_scales(scaling, array):
 def test_fixed_scale():
     hw = hardware(mapping={"kind": "differential", "scaling": "fixed", "w_max": 2.5})
     geometry = dense(11, 17, hw)
-    assert (column_scale(weight_of(geometry), hw, geometry) == 2.5).all()
+    assert (column_scale(weight_of(geometry), "fixed", geometry, hw.mapping.w_max) == 2.5).all()
 
 
 @pytest.mark.parametrize("kind", ["differential", "single", "pairs", "bit_sliced", "table"])
@@ -222,4 +222,4 @@ def test_a_column_of_zeros_has_the_scale_of_the_largest_weight_beside_it():
     hw = hardware(array={"rows": 2, "cols": None})
     weight = torch.tensor([[0.5, -0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.2, 0.0, 0.0, 0.0]])
     expected = torch.tensor([[0.5, 0.5, 0.2], [1.0, 1.0, 1.0]])
-    assert torch.equal(column_scale(weight, hw, dense(3, 4, hw)), expected)
+    assert torch.equal(column_scale(weight, hw.mapping.scaling, dense(3, 4, hw)), expected)

@@ -81,7 +81,8 @@ class Faults(Spec):
 
     def _codes(self, stream: Stream, shape: tuple[int, ...], sites: Sites | None) -> Tensor:
         draw = stream.uniform("stuck", shape)
-        edges = torch.tensor((self.at_zero, self.at_max, self.random), dtype=torch.float32)
+        shares = (self.at_zero, self.at_max, self.random)
+        edges = torch.tensor(shares, dtype=torch.float32, device=draw.device)
         # How many edges lie at or under the draw: 0 to 3, in the order zero, max, random, works.
         codes = (torch.bucketize(draw, edges.cumsum(0), right=True) + 1) % 4
         if self.map is None:

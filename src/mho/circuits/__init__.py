@@ -3,6 +3,7 @@
 from ._adc import ADC as ADC
 from ._array import Array as Array
 from ._dac import DAC as DAC
+from ._dac import half_steps as half_steps
 from ._digital import Digital as Digital
 from ._digital import Float as Float
 from ._front_end import FrontEnd as FrontEnd

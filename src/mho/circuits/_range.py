@@ -48,26 +48,18 @@ class Calibrated(Range):
 class Learned(Range):
     """r found from data by `mho.calibrate`, then trained with the model.
 
-    The gradient lets r grow only where clipped inputs ask for more amplitude, and lets it decay
-    while more than `keep` of the inputs are unclipped (Buechel et al., NeurIPS 2025,
-    arXiv 2505.09663; Rasch et al., Nat. Commun. 14:5282, 2023):
+    The gradient lets r grow only where clipped inputs ask for more amplitude (Buechel et al.,
+    NeurIPS 2025, arXiv 2505.09663; Rasch et al., Nat. Commun. 14:5282, 2023):
 
-        dL/dr = r (sum_{x >= r} min(g, 0) - sum_{x <= -r} max(g, 0)) + decay r [unclipped > keep]
+        dL/dr = r (sum_{x >= r} min(g, 0) - sum_{x <= -r} max(g, 0))
 
     The sums are over the inputs of one array row-slice. In a convolution these are its pixels, or,
-    where other effects need every vector apart, the entries of its patches.
+    where other effects need every vector apart, the entries of its patches. Nothing here lets r
+    shrink: the decay that the papers add to this gradient is a choice of the training, see
+    `RangeDecay`.
     """
 
     kind: Literal["learned"] = "learned"
-    decay: float = Field(
-        default=0.001, ge=0, description="Pull towards smaller ranges, relative to r."
-    )
-    keep: float = Field(
-        default=0.95,
-        gt=0,
-        le=1,
-        description="Unclipped share of the inputs above which the decay acts.",
-    )
 
     @property
     def stored(self) -> bool:

@@ -28,7 +28,8 @@ class Bench:
         self.present: dict[frozenset[str], Present] = {}
         if self.kept.is_programmed:
             cell, mapping = self.hardware.cell, self.hardware.mapping
-            relative, _ = relative_weight(weight, self.hardware, self.geometry, site.name)
+            target = self.kept.target(weight)
+            relative, _ = relative_weight(target, self.hardware, self.geometry, site.name)
             self.targets = mapping.encode(relative, cell.g_min, cell.g_max).to(weight.device)
 
     def analog(self, hardware: Hardware, *, alone: bool = False) -> Tensor:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ..circuits import Learned
 from ..errors import DataError, LifecycleError, RangeError
-from ..nn import Crossbar, Site
+from ..nn import Crossbar, Site, converted
 from ..ops import Stream, all_finite
 from ..spec import render_table
 from ..tiles import nominal
 from ._batches import Forward, run
-from ._model import converted, evaluating
+from ._model import evaluating
 
 Method = Literal["moving_std", "moving_quantile", "quantile", "max"]
 CACHE = 1_000_000
@@ -120,7 +120,8 @@ class _Observer:
         for statistic, piece in zip(self.statistics, geometry.inputs_of(x), strict=True):
             statistic.see(piece)
         if crossbar.hardware.adc.bound == "calibrated":
-            weights = nominal(weight, crossbar.hardware, geometry).weight.to(x.dtype)
+            target = crossbar.target(weight)
+            weights = nominal(target, crossbar.hardware, geometry).weight.to(x.dtype)
             peaks = geometry.column_peaks(geometry.product(geometry.split(x), weights)).float()
             self.peaks = peaks if self.peaks is None else torch.maximum(self.peaks, peaks)
 
@@ -230,7 +231,8 @@ def _set_range(site: Site, values: tuple[float, ...]) -> None:
 def _relative_bound(site: Site, peaks: Tensor, ranges: tuple[float, ...] | None) -> Tensor:
     """Peaks of the columns in units of input range x weight scale; 1 for a silent column."""
     crossbar = site.crossbar
-    scale = nominal(site.matrix, crossbar.hardware, crossbar.geometry).scale.detach().float()
+    target = crossbar.target(site.matrix)
+    scale = nominal(target, crossbar.hardware, crossbar.geometry).scale.detach().float()
     fixed = getattr(crossbar.hardware.dac.range, "value", 1.0)
     unit = torch.tensor(ranges or [fixed] * crossbar.geometry.parts, device=scale.device)
     bound = peaks.to(scale.device) / (scale * unit[:, None])

@@ -72,7 +72,8 @@ def _by_read_out(found: list[Site], method: str) -> None:
         crossbar = site.crossbar
         now = _read_out(crossbar, site.matrix)
         if method == "global_exact":
-            reference = _probe(crossbar, lambda x, w=site.matrix: x @ w.to(x.dtype).T)
+            digital = crossbar.digital(site.matrix)
+            reference = _probe(crossbar, lambda x, w=digital: x @ w.to(x.dtype).T)
         else:
             reference = _read_out(crossbar, site.matrix, crossbar.present_at(0.0))
         if method != "column":

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..circuits import Fixed
 from ..errors import DataError
-from ..nn import Crossbar, Site
+from ..nn import Crossbar, Site, converted
 from ..ops import Stream, all_finite
 from ..spec import format_seconds
 from ..tiles import Dense
@@ -16,7 +16,7 @@ from ._batches import Forward, run
 from ._bench import Bench
 from ._diagnosis import Diagnosis, LayerDiagnosis
 from ._effects import CLIPPING, DAC_LEVELS, WEIGHT_LEVELS, driven_inputs, effects, only
-from ._model import converted, evaluating
+from ._model import evaluating
 from ._progress import progress
 
 VECTORS = 1024

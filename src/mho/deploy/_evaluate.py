@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, RangeError
+from ..nn import converted
 from ..spec import seconds
 from ._compensate import METHODS, compensate
-from ._model import converted, evaluating, exact_products, kept_chip, own_noise
+from ._model import evaluating, exact_products, kept_chip, own_noise
 from ._program import at, erase, program
 from ._progress import progress
 from ._result import Evaluation

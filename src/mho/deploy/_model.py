@@ -1,24 +1,14 @@
 """Walking over a converted model: its crossbars, its stage, and isolated noise."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import LifecycleError
-from ..nn import Crossbar, Site, sites
-
-
-def converted(model: nn.Module) -> list[Site]:
-    """Return the weight matrices on arrays; at least one, or an error."""
-    found = list(sites(model))
-    if not found:
-        raise LifecycleError(
-            "the model has no analog layer: call mho.convert(model, hardware) first."
-        )
-    return found
+from ..nn import Crossbar, Site, converted
 
 
 def programmed(model: nn.Module, verb: str) -> list[Site]:
@@ -60,9 +50,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def exact_products(model: nn.Module) -> Iterator[None]:
-    """Let every crossbar multiply exactly with the digital weights for a while."""
-    found = [site.crossbar for site in converted(model)]
+def exact_products(model: nn.Module, names: Collection[str] | None = None) -> Iterator[None]:
+    """Let every crossbar, or those of the named weights, multiply exactly for a while."""
+    matrices = converted(model)
+    found = [site.crossbar for site in matrices if names is None or site.name in names]
     before = [crossbar.observer for crossbar in found]
     for crossbar in found:
         crossbar.observer = _ignore

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from ..circuits import Fixed
 from ..errors import DataError, RangeError
-from ..nn import Site, convert
+from ..nn import Site, convert, converted
 from ..ops import Stream
 from ..spec import seconds
 from ..tiles import Dense, Hardware, load, mvm
 from ._calibrate import calibrate
 from ._compensate import compensate
 from ._evaluate import TIMES, _check
-from ._model import converted, own_noise
+from ._model import own_noise
 from ._mvm_result import MvmError
 from ._program import at, program
 from ._progress import progress

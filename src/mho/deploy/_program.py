@@ -3,8 +3,9 @@
 from torch import nn
 
 from ..errors import RangeError
+from ..nn import converted
 from ..spec import seconds
-from ._model import converted, programmed
+from ._model import programmed
 
 
 def program(model: nn.Module, *, seed: int = 0) -> nn.Module:

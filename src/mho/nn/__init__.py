@@ -11,8 +11,11 @@ from ._conv import AnalogConvTranspose3d as AnalogConvTranspose3d
 from ._convert import convert as convert
 from ._convert import restore as restore
 from ._crossbar import Crossbar as Crossbar
+from ._crossbar import Modifier as Modifier
+from ._crossbar import gathered as gathered
 from ._layer import Analog as Analog
 from ._layer import Site as Site
+from ._layer import converted as converted
 from ._layer import sites as sites
 from ._linear import AnalogLinear as AnalogLinear
 from ._receipt import Receipt as Receipt

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._layer import Analog
 
 CHIP = ("programmed", "scale", "seed", "seconds")
+LEARNED = (".clip_bound", ".output_scale")
 DTYPES = {"seed": torch.int64, "seconds": torch.float64, "record": torch.uint8}  # or float32
 
 
@@ -49,15 +50,40 @@ def digital_state_dict(
 ) -> MutableMapping[str, Any]:
     """Return the state dict of the digital model: everything but what belongs to the arrays.
 
+    Learned clips and output scales are folded into the weights.
+
     Args:
         source: a model, or the state dict of one, such as a loaded file; it is not changed.
+
+    Raises:
+        CheckpointError: the state dict alone has learned clips or scales.
     """
     state = source.state_dict() if isinstance(source, nn.Module) else copy.copy(source)
+    if isinstance(source, nn.Module):
+        state.update(_folded(source))
     marks = (key for key in state if key.endswith(".record") and ".analog." in f".{key}")
     prefixes = tuple(key.removesuffix("record") for key in marks)
     for key in [key for key in state if key.startswith(prefixes)]:
+        if key.endswith(LEARNED) and not isinstance(source, nn.Module):
+            raise CheckpointError(
+                f"{key} is part of the layer's function: load the state dict into the converted "
+                "model and pass that, so that it can be folded into the weights."
+            )
         del state[key]
     return state
+
+
+@torch.no_grad()
+def _folded(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that have learned clips and scales, with them."""
+    from ._layer import sites  # which imports this file
+
+    found = {}
+    for site in sites(model):
+        crossbar = site.crossbar
+        if crossbar.clip_bound is not None or crossbar.output_scale is not None:
+            found[site.name] = site.shaped(crossbar.digital(site.matrix))
+    return found
 
 
 def problems(layer: "Analog", state_dict: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
@@ -231,6 +232,16 @@ def _apply(job: _Job, shared: dict[tuple[int, Hardware, Geometry], Crossbar]) ->
     module.analog = Crossbars(crossbars).train(module.training)
 
 
+@torch.no_grad()
+def fold_adaptation(model: nn.Module) -> None:
+    """Write learned clips and output scales into the weights, and forget them."""
+    for site in sites(model):
+        crossbar = site.crossbar
+        if crossbar.clip_bound is not None or crossbar.output_scale is not None:
+            site.weight.copy_(site.shaped(crossbar.digital(site.matrix)))
+            crossbar.clip_bound = crossbar.output_scale = None
+
+
 def to_digital(module: nn.Module) -> None:
     """Give one analog module its digital class back."""
     del module._modules["analog"]
@@ -266,6 +277,7 @@ def restore(model: nn.Module, *, read_out: bool = False, oversampling: int = 10)
             )
     if read_out:
         read_weights(model, oversampling)
+    fold_adaptation(model)
     for module in layers:
         to_digital(module)
     switch_on(model)

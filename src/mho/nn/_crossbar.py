@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,36 @@ from ..tiles import (
     nominal,
     present,
     program,
+    spread_over_rows,
 )
 from ._checkpoint import DTYPES, read_record, record
 
 CHIP = ("programmed", "coefficient", "scale", "seed", "seconds")
 CALIBRATION = ("input_range", "output_bound")
 CORRECTION = ("gain", "offset")
+ADAPTED = ("clip_bound", "output_scale")
+
+
+class Modifier(Protocol):
+    """Changes what unprogrammed arrays multiply with in training mode."""
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether it changes anything."""
+        ...
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether every sample of a batch has a draw of its own."""
+        ...
+
+    def quantized(self, weight: Tensor, crossbar: "Crossbar") -> Tensor:
+        """Return the targets (out, rows) that are written instead of the weights."""
+        ...
+
+    def disturbed(self, operand: Operand, weight: Tensor, crossbar: "Crossbar") -> Operand:
+        """Return what becomes of an operand of the targets `weight`."""
+        ...
 
 
 class Crossbar(nn.Module):
@@ -45,6 +69,10 @@ class Crossbar(nn.Module):
         tile: name of the random streams of the chip instance: `name`, or that of the checkpoint
             which the chip came from.
         observer: while set, products are exact and their inputs go to it (calibration).
+        modifier: while set, changes what unprogrammed arrays multiply with in training mode
+            (hardware-aware training).
+        clipped: while set, a leaf (2, row-slices) whose gradient takes up, for every backward pass,
+            the share of inputs at a learned range, and 1.
     """
 
     programmed: Tensor | None
@@ -56,15 +84,20 @@ class Crossbar(nn.Module):
     output_bound: Tensor | None
     gain: Tensor | None
     offset: Tensor | None
+    clip_bound: Tensor | None
+    output_scale: Tensor | None
     record: Tensor | None
 
     def __init__(self, hardware: Hardware, geometry: Geometry, name: str) -> None:
         super().__init__()
         self.hardware, self.geometry, self.name, self.tile = hardware, geometry, name, name
         self.observer: Callable[[Crossbar, Tensor, Tensor], None] | None = None
+        self.modifier: Modifier | None = None
+        self.clipped: Tensor | None = None
         self._present: Present | None = None
-        for key in (*CHIP, *CALIBRATION, *CORRECTION, "record"):
-            if key == "input_range" and isinstance(hardware.dac.range, Learned):
+        for key in (*CHIP, *CALIBRATION, *CORRECTION, *ADAPTED, "record"):
+            learned = key == "input_range" and isinstance(hardware.dac.range, Learned)
+            if learned or key in ADAPTED:
                 self.register_parameter(key, None)
             else:
                 self.register_buffer(key, None)
@@ -77,13 +110,13 @@ class Crossbar(nn.Module):
     @property
     def transparent(self) -> bool:
         """Whether the layer is exactly its digital twin, so that the twin's own code may run."""
+        kept = (self.programmed, self.gain, self.offset, self.clip_bound, self.output_scale)
         return (
             self.observer is None
-            and not self.is_programmed
+            and self._active_modifier is None
             and self.hardware.ideal_product
             and self.hardware.mapping.exact
-            and self.gain is None
-            and self.offset is None
+            and all(value is None for value in kept)
         )
 
     def forward(
@@ -110,7 +143,11 @@ class Crossbar(nn.Module):
             return self.exact(x, weight, geometry)
         if _known_not_finite(x):
             raise DataError(f"{self.name}: the input has values that are not finite.")
-        y = mvm(x, operand or self.operand(weight), self.hardware, geometry)
+        if operand is None and self._draws_per_sample and geometry.batched(x):
+            each = [mvm(one, self.operand(weight), self.hardware, geometry) for one in x.split(1)]
+            y = torch.cat(each)
+        else:
+            y = mvm(x, operand or self.operand(weight), self.hardware, geometry)
         if self.offset is not None:
             y = y + self.geometry.on_outputs(self.offset.to(y.dtype))
         return y
@@ -118,7 +155,25 @@ class Crossbar(nn.Module):
     def exact(self, x: Tensor, weight: Tensor, geometry: Geometry | None = None) -> Tensor:
         """Return the product without any analog effect, by the same layout on the arrays."""
         plain = replace(geometry or self.geometry, slices=1)
-        return plain.combine(plain.product(plain.split(x), weight.to(x.dtype)), x)
+        return plain.combine(plain.product(plain.split(x), self.digital(weight).to(x.dtype)), x)
+
+    def target(self, weight: Tensor) -> Tensor:
+        """Return what the arrays are to hold of a weight matrix: itself, within a learned clip.
+
+        The gradient of a bound is that of the weights which it clips (Esser et al., ICLR 2020,
+        arXiv 1902.08153, without the part of the rounding).
+        """
+        if self.clip_bound is None:
+            return weight
+        bound = spread_over_rows(gathered(self.clip_bound).to(weight.dtype), self.geometry)
+        return torch.maximum(torch.minimum(weight, bound), -bound)
+
+    def digital(self, weight: Tensor) -> Tensor:
+        """Return the matrix that a digital layer needs for the same product."""
+        target = self.target(weight)
+        if self.output_scale is None:
+            return target
+        return target * gathered(self.output_scale).to(target.dtype)[:, None]
 
     def operand(self, weight: Tensor, present: Present | None = None) -> Operand:
         """Return what the arrays multiply with: the programmed cells, or the weight as the target.
@@ -129,9 +184,11 @@ class Crossbar(nn.Module):
         """
         ready: dict[str, Any] = {
             "input_range": self._input_range(),
+            "clipped": self.clipped,
             "bound": self._output_bound(),
-            "gain": self.gain,
+            "gain": self._gain(),
         }
+        weight = self.target(weight)
         now = present or self._present
         if now is None and self.is_programmed:
             raise LifecycleError(
@@ -139,8 +196,12 @@ class Crossbar(nn.Module):
                 "dict."
             )
         if now is None:
+            modifier = self._active_modifier
+            if modifier is not None:
+                weight = modifier.quantized(weight, self)
             base = nominal(weight, self.hardware, self.geometry)
-            return Operand(base.weight, base.scale, base.significance, **ready)
+            operand = Operand(base.weight, base.scale, base.significance, **ready)
+            return operand if modifier is None else modifier.disturbed(operand, weight, self)
         significance = self.hardware.mapping.significance
         effective, negative = now.weight, now.negative
         if torch.is_grad_enabled() and weight.requires_grad:
@@ -178,6 +239,23 @@ class Crossbar(nn.Module):
             )
         return gathered(self.input_range)
 
+    @property
+    def _active_modifier(self) -> Modifier | None:
+        active = self.training and not self.is_programmed
+        return self.modifier if active and self.modifier and self.modifier.disturbs else None
+
+    @property
+    def _draws_per_sample(self) -> bool:
+        modifier = self._active_modifier
+        return modifier is not None and modifier.per_sample
+
+    def _gain(self) -> Tensor | None:
+        """Correct what the arrays got wrong, and scale as was learned."""
+        if self.output_scale is None:
+            return self.gain
+        scale = gathered(self.output_scale)
+        return scale if self.gain is None else self.gain.to(scale.dtype) * scale
+
     def _output_bound(self) -> Tensor | None:
         if self.hardware.adc.bound != "calibrated":
             return None
@@ -200,7 +278,7 @@ class Crossbar(nn.Module):
                 f"{self.name} is on the meta device and has no values: load the weights first."
             )
         stream = Stream(seed, self.name)
-        done = program(weight, self.hardware, self.geometry, stream)
+        done = program(self.target(weight.detach()), self.hardware, self.geometry, stream)
         now = present(done, self.hardware, self.geometry, stream, 0.0)
         state: dict[str, Any] = {
             "programmed": done.cells.programmed,
@@ -245,7 +323,7 @@ class Crossbar(nn.Module):
         for key in (*CHIP, *CORRECTION):
             setattr(self, key, None)
         self._present, self.tile = None, self.name
-        if self.input_range is None and self.output_bound is None:
+        if all(getattr(self, key) is None for key in (*CALIBRATION, *ADAPTED)):
             self.record = None  # the state-dict keys are those of the digital twin again
 
     def chip_state(self) -> dict[str, Any]:
@@ -264,7 +342,8 @@ class Crossbar(nn.Module):
 
     def column_scale(self, weight: Tensor) -> Tensor:
         """Return the weight that g_max stands for, (row-slices, out)."""
-        return column_scale(weight, self.hardware, self.geometry)
+        mapping = self.hardware.mapping
+        return column_scale(self.target(weight), mapping.scaling, self.geometry, mapping.w_max)
 
     # Persistence ----------------------------------------------------------------------------------
 
@@ -296,6 +375,8 @@ class Crossbar(nn.Module):
             "output_bound": (geometry.parts, geometry.slices * geometry.out),
             "gain": (geometry.out,),
             "offset": (geometry.out,),
+            "clip_bound": (geometry.parts, geometry.out),
+            "output_scale": (geometry.out,),
         }
 
     def make_room(self, state_dict: dict[str, Any], prefix: str, device: torch.device) -> None:

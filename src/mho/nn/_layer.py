@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from ..errors import LifecycleError
 from ..mapping import Partition, split
 from ..ops import differentiable
 from ..tiles import Dense, Geometry, Hardware
@@ -100,6 +101,12 @@ class Site(NamedTuple):
         weight = gathered(self.weight)
         return type(self.module).to_matrix(weight, self.crossbar.geometry)  # pyright: ignore
 
+    def shaped(self, matrix: Tensor) -> Tensor:
+        """Return a matrix (out, rows) in the shape and type of the Parameter."""
+        like = gathered(self.weight)
+        shaped = type(self.module).from_matrix(matrix, like, self.crossbar.geometry)  # pyright: ignore
+        return shaped.to(like.dtype)
+
 
 def sites(model: nn.Module) -> Iterator[Site]:
     """Yield every weight matrix on arrays once, in the model's order."""
@@ -111,6 +118,16 @@ def sites(model: nn.Module) -> Iterator[Site]:
             if id(crossbar) not in seen:
                 seen.add(id(crossbar))
                 yield Site(f"{name}.{path}" if name else path, module, crossbar, path)
+
+
+def converted(model: nn.Module) -> list[Site]:
+    """Return the weight matrices on arrays; at least one, or an error."""
+    found = list(sites(model))
+    if not found:
+        raise LifecycleError(
+            "the model has no analog layer: call mho.convert(model, hardware) first."
+        )
+    return found
 
 
 def add_bias(y: Tensor, bias: Tensor | None) -> Tensor:

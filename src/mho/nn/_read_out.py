@@ -40,6 +40,5 @@ def read_weights(model: nn.Module, oversampling: int) -> None:
             )
         found.append((site, estimate(site.crossbar, site.matrix.float(), oversampling)))
     for site, matrix in found:
-        weight = site.weight
-        shaped = type(site.module).from_matrix(matrix, weight, site.crossbar.geometry)  # pyright: ignore
-        weight.copy_(shaped.to(weight.dtype))
+        site.weight.copy_(site.shaped(matrix))
+        site.crossbar.clip_bound = site.crossbar.output_scale = None  # they are in the weights now

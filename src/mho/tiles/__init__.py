@@ -7,6 +7,8 @@ from ._chip import nominal as nominal
 from ._chip import present as present
 from ._chip import program as program
 from ._chip import relative_weight as relative_weight
+from ._chip import spread_over_rows as spread_over_rows
+from ._chip import times_per_slice as times_per_slice
 from ._convolution import Convolution as Convolution
 from ._geometry import Dense as Dense
 from ._geometry import Geometry as Geometry

@@ -36,19 +36,27 @@ class Present(NamedTuple):
     columns: Columns
 
 
-def column_scale(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Tensor:
-    """Return the weight that g_max stands for, (row-slices, out), for a weight (out, rows)."""
-    mapping, partition = hardware.mapping, geometry.partition
-    w = weight.detach()
-    if mapping.scaling == "fixed":
-        return w.new_full((geometry.parts, geometry.out), mapping.w_max or 1.0)
+def column_scale(
+    weight: Tensor, scaling: str, geometry: Geometry, w_max: float | None = None
+) -> Tensor:
+    """Return the weight that g_max stands for, (row-slices, out), for a weight (out, rows).
+
+    Args:
+        weight: the target weights.
+        scaling: see `Mapping`.
+        geometry: how they lie on the arrays.
+        w_max: the weight under `fixed`.
+    """
+    partition, w = geometry.partition, weight.detach()
+    if scaling == "fixed":
+        return w.new_full((geometry.parts, geometry.out), w_max or 1.0)
     if len(set(partition.rows)) == 1:
         tiles = w.unflatten(1, (geometry.parts, -1))  # (out, R, k)
         scale = torch.maximum(tiles.amax(2), -tiles.amin(2)).T
     else:
         pieces = w.split(list(partition.rows), dim=1)
         scale = torch.stack([torch.maximum(p.amax(1), -p.amin(1)) for p in pieces])
-    if mapping.scaling == "tile":
+    if scaling == "tile":
         tiles = scale.split(list(partition.columns), dim=1)
         scale = torch.cat([t.amax(1, keepdim=True).expand_as(t) for t in tiles], dim=1)
     # A column of zeros has any scale: the largest of its row-slice gives it no more noise than its
@@ -64,10 +72,19 @@ def spread_over_rows(scale: Tensor, geometry: Geometry) -> Tensor:
     return torch.cat(spread).T
 
 
+def times_per_slice(weights: Tensor, factor: Tensor, geometry: Geometry) -> Tensor:
+    """Multiply weights (n, rows) in place by a value per row-slice (row-slices, n)."""
+    sizes = geometry.partition.rows
+    if len(set(sizes)) > 1:
+        return weights.mul_(spread_over_rows(factor, geometry))
+    weights.unflatten(1, (len(sizes), -1)).mul_(factor.T[:, :, None])
+    return weights
+
+
 def nominal(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Operand:
     """Return a weight (out, rows) as ideal cells and nominal converters would hold it."""
     mapping = hardware.mapping
-    scale = column_scale(weight, hardware, geometry)
+    scale = column_scale(weight, mapping.scaling, geometry, mapping.w_max)
     if mapping.exact and len(mapping.significance) == 1:
         return Operand(weight, scale)
     per_cell = spread_over_rows(scale, geometry)
@@ -98,12 +115,13 @@ def relative_weight(
     w = weight.detach().to("cpu", torch.float32)
     if not all_finite(w):
         raise DataError(f"{name} has values that are not finite; nothing was programmed.")
-    scale = column_scale(w, hardware, geometry)
+    mapping = hardware.mapping
+    scale = column_scale(w, mapping.scaling, geometry, mapping.w_max)
     relative = w / spread_over_rows(scale, geometry)
     if relative.abs().max() > 1 + 1e-6:
         raise RangeError(
             f"{name}: |w| reaches {w.abs().max():.4g}, above mapping.w_max = "
-            f"{hardware.mapping.w_max}; raise w_max, clip the weights, or use `scaling: column`."
+            f"{mapping.w_max}; raise w_max, clip the weights, or use `scaling: column`."
         )
     return relative.clamp(-1, 1), scale
 

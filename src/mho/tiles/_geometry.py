@@ -73,6 +73,10 @@ class Geometry(ABC):
         """Return the position of each weight row within its array, (rows,)."""
         return torch.cat([torch.arange(size, device=device) for size in self.partition.rows])
 
+    def batched(self, x: Tensor) -> bool:
+        """Whether the first axis of an input counts samples."""
+        return x.dim() > 1
+
     @abstractmethod
     def misfit(self, x: Tensor) -> str | None:
         """Return why an input cannot be laid on the rows of this matrix, or None."""

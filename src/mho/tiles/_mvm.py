@@ -92,12 +92,20 @@ def _relative(v: Tensor, operand: Operand, hardware: Hardware, geometry: Geometr
     if stored is None:
         raise LifecycleError(f"the input range is {rule.kind}: calibrate it before a product.")
     if isinstance(rule, Learned):
-        r, share = (geometry.on_slices(t) for t in (stored.to(v.dtype), geometry.occupied(v)))
-        v = clip_learned(geometry.sliced(v), r, share, rule.decay, rule.keep).reshape(v.shape)
+        v = _clipped(v, stored, operand, geometry)
     v = v / geometry.on_rows(stored.detach().to(v.dtype))
     # A stored range is a digital limit: halving the drive does not let more of the input through.
     limited = v.clamp(-1.0, 1.0) if hardware.adc.overflow == "retry" else v
     return _Input(limited, stored.detach()[:, None], None)
+
+
+def _clipped(v: Tensor, stored: Tensor, operand: Operand, geometry: Geometry) -> Tensor:
+    """Limit inputs to learned ranges, whose gradient has a rule of its own."""
+    r, share = (geometry.on_slices(t) for t in (stored.to(v.dtype), geometry.occupied(v)))
+    clipped = None
+    if operand.clipped is not None:
+        clipped = torch.stack([geometry.on_slices(t.to(v.dtype)) for t in operand.clipped])
+    return clip_learned(geometry.sliced(v), r, share, clipped).reshape(v.shape)
 
 
 def _codes(v: Tensor, setting: Setting) -> Tensor:

@@ -43,6 +43,7 @@ class Operand:
         negative: the weight as read with inputs of negative polarity, if that differs.
         columns: the converters of the chip instance.
         input_range: r of each row-slice (R,), or None where the rule is not a stored one.
+        clipped: see `clip_learned`.
         bound: calibrated ADC bound, (row-slices, columns), or None.
         gain: digital correction of each output, (out,), or None.
     """
@@ -53,6 +54,7 @@ class Operand:
     negative: Tensor | None = None
     columns: Columns = NOMINAL
     input_range: Tensor | None = None
+    clipped: Tensor | None = None
     bound: Tensor | None = None
     gain: Tensor | None = None
 
