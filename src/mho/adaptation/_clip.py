@@ -10,7 +10,7 @@ from torch import Tensor
 from ..spec import Variant
 from ..tiles import Geometry, spread_over_rows
 
-SETTLED = 1e-6
+SETTLED = 1e-4
 
 
 class Clip(Variant):

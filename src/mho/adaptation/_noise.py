@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..cells import Cell
 from ..nn import Crossbar
+from ..ops import straight_through
 from ..spec import Variant
 from ..tiles import Operand, column_scale, times_per_slice
 from ._conductances import disturbed
@@ -56,7 +57,7 @@ class AdditiveNoise(WeightNoise):
         with torch.no_grad():
             std = (largest * (self.std * strength)).to(operand.weight.dtype)
             noise = times_per_slice(torch.randn_like(operand.weight), std, crossbar.geometry)
-        return operand.weight + noise
+        return straight_through(operand.weight, noise)
 
 
 class MultiplicativeNoise(WeightNoise):
@@ -72,7 +73,7 @@ class MultiplicativeNoise(WeightNoise):
         held = operand.weight
         with torch.no_grad():
             noise = torch.randn_like(held).mul_(held).mul_(self.std * strength)
-        return held + noise
+        return straight_through(held, noise)
 
 
 class ProgrammingNoise(WeightNoise):

@@ -4,8 +4,18 @@ A large result costs more to allocate than to compute. These functions take over
 argument, which nobody else may use afterwards.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+def signed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a Function's forward know its signature, which torch asks for at every call."""
+    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
+    return forward
 
 
 def differentiable(*tensors: Tensor | float) -> bool:
@@ -25,3 +35,29 @@ def plus(x: Tensor, term: Tensor | float, factor: float = 1) -> Tensor:
     if differentiable(x, term):
         return x + term if factor == 1 else x + factor * term
     return x.add_(term, alpha=factor)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """See `straight_through`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @signed
+    def forward(x: Tensor, change: Tensor) -> Tensor:
+        return change.add_(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.mark_dirty(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def straight_through(x: Tensor, change: Tensor) -> Tensor:
+    """Return x + change in the place of `change`, with the gradient of x."""
+    if torch.compiler.is_compiling():  # which cannot follow the place, and needs no help with it
+        return x + change.detach()
+    return _StraightThrough.apply(x, change)

@@ -1,6 +1,7 @@
 """What arrives at the foot of each column: the array, its wires, and the noise of its cells."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,13 +13,20 @@ from ._operand import Setting
 HALF = (torch.float16, torch.bfloat16)
 
 
-def column_signal(phase: Phase, setting: Setting) -> tuple[Tensor, Tensor | None]:
-    """Return the signal of each column for one phase of an input, and the variance of its noise.
+class Signal(NamedTuple):
+    """What arrives at the foot of the columns."""
 
-    The noise of the cells is not drawn yet: the variances of several phases, and of the output
-    noise, add up to that of a single Gaussian. Units are range x scale if anything acts on the
-    columns (`Hardware.column_effects`), otherwise drive steps times the model's units of weight.
-    """
+    y: Tensor
+    """Drive steps times the model's units of weight, times `unit`: range x scale."""
+    unit: Tensor | None
+    """None where y is in range x scale already, or where nothing acts on the columns."""
+    variance: Tensor | None
+    """Variance of the cells' noise in range x scale. It is not drawn yet: the variances of several
+    phases, and of the output noise, add up to that of a single Gaussian."""
+
+
+def column_signal(phase: Phase, setting: Setting) -> Signal:
+    """Return the signal of each column for one phase of an input."""
     hardware, operand = setting.hardware, setting.operand
     drive = phase.drive
     swapped = phase.negative and operand.negative is not None
@@ -28,11 +36,13 @@ def column_signal(phase: Phase, setting: Setting) -> tuple[Tensor, Tensor | None
     if operand.columns.drive is not None:
         y = y + setting.on_columns(operand.columns.drive, y) * setting.full
     if not hardware.column_effects:
-        return y, None
-    inverse = setting.on_columns((setting.full * operand.scale).reciprocal(), y)
-    y = _wire_drop(times(y, inverse), drive, weight, inverse, setting)
-    y = _front_end(y, drive, setting)
-    return y, _read_variance(drive, weight, inverse, setting)
+        return Signal(y, None, None)
+    unit = setting.on_columns((setting.full * operand.scale).reciprocal(), y)
+    variance = _read_variance(drive, weight, unit, setting)
+    if hardware.array.wires is None and hardware.adc.front_end is None:
+        return Signal(y, unit, variance)
+    y = _wire_drop(times(y, unit), drive, weight, unit, setting)
+    return Signal(_front_end(y, drive, setting), None, variance)
 
 
 def driven(drive: Tensor, setting: Setting) -> Tensor:

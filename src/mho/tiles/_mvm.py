@@ -16,24 +16,26 @@ from torch import Tensor
 
 from ..circuits import Fixed, Learned
 from ..errors import LifecycleError
-from ..ops import plus, times, to_codes
-from ._column import column_signal, driven
+from ..ops import differentiable, plus, times, to_codes
+from ._column import Signal, column_signal, driven
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Operand, Setting
-from ._range import clip_learned
-from ._read_out import converted, digital, saturated
+from ._range import drive
+from ._read_out import converted, digital_factor, gain_on_columns, learns_gain, saturated
 
 
 class _Input(NamedTuple):
     """A split input relative to its range, and where the range comes back after the array."""
 
     v: Tensor
-    """x / r, not yet limited to [-1, 1]."""
+    """x / r, not yet limited to [-1, 1], or the codes of it."""
     on_columns: Tensor | float
     """r as (R, 1) or a number: joins the digital scale."""
     on_vectors: Tensor | None
     """r broadcastable to split inputs and to products, where it differs from vector to vector."""
+    coded: bool = False
+    """Whether v has its levels already."""
 
 
 def mvm(
@@ -87,31 +89,37 @@ def _relative(v: Tensor, operand: Operand, hardware: Hardware, geometry: Geometr
         # A vector of zeros has any range; the smallest normal number keeps 0 / r at 0.
         largest = geometry.largest(v.detach()).clamp(min=torch.finfo(v.dtype).tiny)
         return _Input(v / largest, 1.0, largest)
+    whole = not hardware.arrays_apart  # nobody needs the input as it was before its levels
+    steps = float(hardware.dac.half_steps) if whole and hardware.dac.half_steps else None
     if isinstance(rule, Fixed):
-        return _Input(v / rule.value, rule.value, None)
-    if stored is None:
-        raise LifecycleError(f"the input range is {rule.kind}: calibrate it before a product.")
+        r, on_columns = v.new_full((), rule.value), rule.value
+    elif stored is None:
+        raise LifecycleError(f"the input range is {rule.kind}: calibrate it before a product.")  # pyright: ignore
+    else:
+        r, on_columns = geometry.on_rows(stored.detach().to(v.dtype)), stored.detach()[:, None]
     if isinstance(rule, Learned):
-        v = _clipped(v, stored, operand, geometry)
-    v = v / geometry.on_rows(stored.detach().to(v.dtype))
+        return _Input(_learned(v, operand, geometry, steps), on_columns, None, whole)
+    if whole and differentiable(v):
+        return _Input(drive(v, r, steps), on_columns, None, whole)
     # A stored range is a digital limit: halving the drive does not let more of the input through.
-    limited = v.clamp(-1.0, 1.0) if hardware.adc.overflow == "retry" else v
-    return _Input(limited, stored.detach()[:, None], None)
+    stays = rule.stored and hardware.adc.overflow == "retry"
+    return _Input((v / r).clamp(-1.0, 1.0) if stays else v / r, on_columns, None)
 
 
-def _clipped(v: Tensor, stored: Tensor, operand: Operand, geometry: Geometry) -> Tensor:
+def _learned(v: Tensor, operand: Operand, geometry: Geometry, steps: float | None) -> Tensor:
     """Limit inputs to learned ranges, whose gradient has a rule of its own."""
+    stored, clipped = operand.input_range, operand.clipped
+    assert stored is not None
     r, share = (geometry.on_slices(t) for t in (stored.to(v.dtype), geometry.occupied(v)))
-    clipped = None
-    if operand.clipped is not None:
-        clipped = torch.stack([geometry.on_slices(t.to(v.dtype)) for t in operand.clipped])
-    return clip_learned(geometry.sliced(v), r, share, clipped).reshape(v.shape)
+    if clipped is not None:
+        clipped = torch.stack([geometry.on_slices(t.to(v.dtype)) for t in clipped])
+    return drive(geometry.sliced(v), r, steps, share, clipped).reshape(v.shape)
 
 
-def _codes(v: Tensor, setting: Setting) -> Tensor:
+def _codes(given: _Input, setting: Setting) -> Tensor:
     """The DAC: drives in units of one step, or of full scale without levels."""
-    dac = setting.hardware.dac
-    if dac.range is None:
+    dac, v = setting.hardware.dac, given.v
+    if dac.range is None or given.coded:
         return v
     if dac.half_steps is None:
         return v.clamp(-1.0, 1.0)
@@ -122,33 +130,50 @@ def _codes(v: Tensor, setting: Setting) -> Tensor:
 
 def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
     """One read of split inputs: outputs per physical column, and which hit the ADC's bound."""
-    scheme, hit = setting.hardware.dac.scheme, None
+    scheme, hits = setting.hardware.dac.scheme, None
     retry = setting.hardware.adc.overflow == "retry"
+    factor = digital_factor(given.on_columns, setting)
+    merged = None if retry or scheme.digital_sum or setting.hits is not None else factor
     total: Tensor | None = None
-    variance: Tensor | None = None
+    whole: Signal | None = None
 
     def drivers(drive: Tensor) -> Tensor:
         return driven(drive, setting)
 
-    for phase in scheme.phases(_codes(given.v, setting), setting.full, drivers):
-        y, noise = column_signal(phase, setting)
-        if scheme.digital_sum:
-            y = converted(y, noise, setting)
-            if retry:
-                hit = saturated(y, setting) if hit is None else hit | saturated(y, setting)
-        elif noise is not None:
-            noise = times(noise, phase.factor**2)
-            variance = noise if variance is None else variance + noise
-        if phase.factor != 1:
-            y = times(y, phase.factor)
+    for phase in scheme.phases(_codes(given, setting), setting.full, drivers):
+        signal = column_signal(phase, setting)
+        if not scheme.digital_sum:
+            whole = _scaled(signal, phase.factor, whole)
+            continue
+        y = converted(signal, setting)
+        if retry:
+            hits = saturated(y, setting) if hits is None else hits | saturated(y, setting)
+        y = y if phase.factor == 1 else times(y, phase.factor)
         total = y if total is None else plus(total, y)
+    if whole is not None:
+        total = converted(whole, setting, merged)
+        hits = saturated(total, setting) if retry else None
     if total is None:
         raise TypeError(f"the scheme {scheme!r} has no phase")
-    if not scheme.digital_sum:
-        total = converted(total, variance, setting)
-        hit = saturated(total, setting) if retry else None
-    y = digital(total, given.on_columns, setting)
-    return (y if given.on_vectors is None else y * given.on_vectors.to(y.dtype)), hit
+    if merged is None:
+        total = times(total, setting.on_columns(factor, total))
+    if learns_gain(setting):
+        total = times(total, setting.on_columns(gain_on_columns(setting), total))
+    vectors = given.on_vectors
+    return (total if vectors is None else total * vectors.to(total.dtype)), hits
+
+
+def _scaled(signal: Signal, factor: float, whole: Signal | None) -> Signal:
+    """Add the signal of a phase to that of the phases before it; variances add up."""
+    y, variance = signal.y, signal.variance
+    if factor != 1:
+        y = times(y, factor)
+        variance = None if variance is None else times(variance, factor**2)
+    if whole is None:
+        return signal._replace(y=y, variance=variance)
+    if variance is not None and whole.variance is not None:
+        variance = plus(whole.variance, variance)
+    return whole._replace(y=plus(whole.y, y), variance=variance)
 
 
 def _with_retries(given: _Input, setting: Setting) -> Tensor:

@@ -43,7 +43,7 @@ class Operand:
         negative: the weight as read with inputs of negative polarity, if that differs.
         columns: the converters of the chip instance.
         input_range: r of each row-slice (R,), or None where the rule is not a stored one.
-        clipped: see `clip_learned`.
+        clipped: see `drive`.
         bound: calibrated ADC bound, (row-slices, columns), or None.
         gain: digital correction of each output, (out,), or None.
     """

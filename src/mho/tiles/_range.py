@@ -1,48 +1,70 @@
-"""The learned input range: clipping whose gradient lets the range grow."""
+"""Inputs relative to a range, limited and rounded, with one backward pass for all of it."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..ops import signed
 
-class _Clip(torch.autograd.Function):
-    """clip(x, -r, r) with the asymmetric gradient of `circuits.Learned`."""
+
+class _Drive(torch.autograd.Function):
+    """See `drive`."""
+
+    generate_vmap_rule = True
 
     @staticmethod
+    @signed
     def forward(
-        x: Tensor, r: Tensor, occupied: Tensor, clipped: Tensor | None, dims: tuple[int, ...]
-    ) -> Tensor:
-        return torch.maximum(torch.minimum(x, r), -r)
+        x: Tensor, r: Tensor, occupied: Tensor | None, clipped: Tensor | None,
+        dims: tuple[int, ...], steps: float | None,
+    ) -> Tensor:  # fmt: skip
+        v = (x / r).clamp_(-1.0, 1.0)
+        return v if steps is None else v.mul_(steps).round_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, r, occupied, clipped, ctx.dims = inputs
+        x, r, occupied, clipped, ctx.dims, ctx.steps = inputs
         ctx.counts = clipped is not None
         ctx.save_for_backward(x, r, occupied)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, r, occupied = ctx.saved_tensors
+        grad = grad * ((ctx.steps or 1.0) / r)
+        magnitude = x.abs()
         # An input exactly at the range is clipped, but keeps its gradient.
-        inside = torch.where(x.abs() <= r, grad, 0)
-        high, low = x >= r, x <= -r
-        more = torch.where(high, grad.clamp(max=0), 0) - torch.where(low, grad.clamp(min=0), 0)
+        inside = grad.masked_fill(magnitude > r, 0)
+        if not ctx.needs_input_grad[1] and not ctx.counts:
+            return inside, None, None, None, None, None
+        at_range = magnitude >= r
+        more = (grad * x.sign()).clamp(max=0).masked_fill(~at_range, 0)
         of_r = r * (more.sum(ctx.dims) if ctx.dims else more.sum()).reshape(r.shape)
         if not ctx.counts:
-            return inside, of_r, None, None, None
-        at_range = (high | low).to(r.dtype)
-        share = at_range.mean(ctx.dims) if ctx.dims else at_range.mean()
-        share = share.reshape(r.shape) / occupied
-        return inside, of_r, None, torch.stack((share, torch.ones_like(share))), None
+            return inside, of_r, None, None, None, None
+        number = at_range.sum(ctx.dims) if ctx.dims else at_range.sum()
+        share = number.reshape(r.shape) / (x.numel() / r.numel() * occupied.float())
+        share = share.to(r.dtype)
+        counts = torch.stack((share, torch.ones_like(share)))
+        return inside, of_r, None, counts, None, None
 
 
-def clip_learned(x: Tensor, r: Tensor, occupied: Tensor, clipped: Tensor | None = None) -> Tensor:
-    """Return x limited to [-r, r].
+def drive(
+    x: Tensor,
+    r: Tensor,
+    steps: float | None,
+    occupied: Tensor | None = None,
+    clipped: Tensor | None = None,
+) -> Tensor:
+    """Return clip(x / r, -1, 1), in rounded steps where there are levels.
+
+    The gradient with respect to x is that of the limit alone, and with respect to r that of
+    `circuits.Learned`. Division makes x = r exactly 1.
 
     Args:
         x: inputs laid on the rows.
         r: ranges, broadcastable to x.
+        steps: DAC steps at full scale.
         occupied: share of each row-slice of x that is input and not padding, shaped as r.
         clipped: a pair of leaves shaped as r. Their gradients take up the share of inputs at the
             range and the number of backward passes, whatever the loss: what backward sees is
@@ -51,4 +73,4 @@ def clip_learned(x: Tensor, r: Tensor, occupied: Tensor, clipped: Tensor | None 
     offset = x.dim() - r.dim()
     # Axes over which one range is shared; none for a scalar range, which is shared by everything.
     shared = [d for d in range(x.dim()) if d < offset or r.shape[d - offset] == 1]
-    return _Clip.apply(x, r, occupied, clipped, tuple(shared) if r.dim() else ())
+    return _Drive.apply(x, r, occupied, clipped, tuple(shared) if r.dim() else (), steps)

@@ -5,108 +5,136 @@ import math
 import torch
 from torch import Tensor
 
-from ..ops import plus, times, to_codes
+from ..ops import converted_codes, differentiable, plus, times
+from ._column import Signal
 from ._operand import Setting
 
 
-def converted(y: Tensor, variance: Tensor | None, setting: Setting) -> Tensor:
-    """Return the ADC's output for signals in units of range x scale with noise of some variance.
+def converted(signal: Signal, setting: Setting, after: Tensor | None = None) -> Tensor:
+    """Return the ADC's output, times a digital factor (R, columns) if one is given.
 
-    The output is in ADC steps where there are levels, otherwise in the units of the input;
-    `digital` knows which.
+    Without it, the output is in ADC steps where there are levels, otherwise in the units of the
+    input; `digital_factor` knows which.
     """
     hardware, columns = setting.hardware, setting.operand.columns
-    adc = hardware.adc
+    adc, y, unit = hardware.adc, signal.y, signal.unit
     if not hardware.column_effects:
-        return y
-    if adc.asymmetry:
-        y, variance = _noisy(y, variance, None, setting), None
-        y = torch.where(y < 0, (1 - adc.asymmetry) * y, y)
-    y = _noisy(y, variance, hardware.noise.output, setting)
-    if adc.bound is None:
-        return _spread(y, 1.0, setting)
-    bound = _limit(setting)
-    if setting.operand.bound is not None:  # each column's signal relative to its own bound
-        y = y / setting.on_columns(setting.operand.bound, y)
-    if adc.transfer is not None:
-        strength = columns.transfer
-        y = adc.transfer.apply(
-            y, bound, 1.0 if strength is None else setting.on_columns(strength, y)
-        )
-    y = _levels(_spread(y, bound, setting), bound, setting)
-    if setting.hits is not None:
+        return y if after is None else times(y, setting.on_columns(after, y))
+    std = _noise_std(y, signal.variance, hardware.noise.output, setting)
+    if adc.asymmetry or adc.transfer is not None:
+        y, unit, std = _curved(signal, setting), None, None
+    elif setting.operand.bound is not None:  # each column's signal relative to its own bound
+        own = setting.on_columns(setting.operand.bound, y).reciprocal()
+        unit = own if unit is None else unit * own
+        std = None if std is None else std * own
+    half, limit = adc.half_steps, _limit(setting)
+    gain = y.new_full((), half / (limit or 1.0) if half else 1.0)
+    offset = None
+    if columns.offset is not None:
+        offset = setting.on_columns(columns.offset, y) * (gain * (limit or 1.0))
+    if columns.gain is not None:
+        gain = gain * setting.on_columns(columns.gain, y)
+    y = converted_codes(
+        y,
+        gain if unit is None else gain * unit,
+        noise=None if std is None else torch.randn_like(y),
+        spread=None if std is None else std * gain,
+        offset=offset,
+        after=y.new_ones(()) if after is None else setting.on_columns(after, y),
+        limit=math.inf if limit is None or adc.overflow == "extend" else float(half or limit),
+        rounding=adc.rounding if half else None,
+    )
+    if setting.hits is not None and limit is not None:
         setting.hits.append(saturated(y, setting))
     return y
 
 
-def _noisy(y: Tensor, variance: Tensor | None, output: float | None, setting: Setting) -> Tensor:
-    """Add one Gaussian: the cells' noise of some variance, and the read-out's of std `output`."""
+def _noise_std(
+    y: Tensor, variance: Tensor | None, output: float, setting: Setting
+) -> Tensor | None:
+    """Std of one Gaussian: the cells' noise of some variance, and the read-out's of `output`."""
+    spread = setting.operand.columns.noise
     if variance is None and not output:
-        return y
-    noise, spread = torch.randn_like(y), setting.operand.columns.noise
+        return None
+    std = y.new_full((), output)
     if output and spread is not None:
-        output_std = setting.on_columns(spread, y) * output
-    else:
-        output_std = output or 0.0
+        std = setting.on_columns(spread, y) * output
     if variance is None:
-        return plus(y, noise.mul_(output_std))
-    alike = isinstance(output_std, float)
-    whole = plus(variance, output_std**2) if alike else variance + output_std**2
+        return std
     # A variance is a sum of squares; where rounding made it negative it is 0.
-    return plus(y, noise.mul_(whole.clamp_(min=0).sqrt_()))
+    return (variance + std.square()).clamp_(min=0).sqrt_()
 
 
-def _levels(y: Tensor, bound: float, setting: Setting) -> Tensor:
-    """Limit a signal to the bound and round it to codes, whatever the converter has of the two."""
-    adc = setting.hardware.adc
-    extend = adc.overflow == "extend"
-    if adc.half_steps is None:
-        return y if extend else y.clamp(-bound, bound)
-    y = times(y, adc.half_steps / bound)
-    limit = math.inf if extend else adc.half_steps
-    return to_codes(y, limit, stochastic=adc.rounding == "stochastic")
+def _noisy(y: Tensor, std: Tensor | None) -> Tensor:
+    return y if std is None else plus(y, torch.randn_like(y).mul_(std))
+
+
+def _curved(signal: Signal, setting: Setting) -> Tensor:
+    """Return signals behind what is not linear, with all noise, relative to their own bound."""
+    hardware, operand = setting.hardware, setting.operand
+    adc, y, variance = hardware.adc, signal.y, signal.variance
+    if signal.unit is not None:
+        y = times(y, signal.unit)
+    if adc.asymmetry:
+        y, variance = _noisy(y, _noise_std(y, variance, 0.0, setting)), None
+        y = torch.where(y < 0, (1 - adc.asymmetry) * y, y)
+    y = _noisy(y, _noise_std(y, variance, hardware.noise.output, setting))
+    if operand.bound is not None:
+        y = y / setting.on_columns(operand.bound, y)
+    limit, strength = _limit(setting), operand.columns.transfer
+    if adc.transfer is None or limit is None:
+        return y
+    each = 1.0 if strength is None else setting.on_columns(strength, y)
+    return adc.transfer.apply(y, limit, each)
 
 
 def saturated(y: Tensor, setting: Setting) -> Tensor:
     """Tell which outputs of `converted` are at the ADC's bound."""
-    return y.abs() >= (setting.hardware.adc.half_steps or _limit(setting))
+    return y.abs() >= (setting.hardware.adc.half_steps or _limit(setting) or math.inf)
 
 
-def digital(y: Tensor, input_range: Tensor | float, setting: Setting) -> Tensor:
-    """Return outputs in the model's units: each column's scale, range and significance.
+def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor:
+    """Return what makes the model's units of `converted`'s: scale, range, gain, significance.
+
+    A gain that is learned is left out, because the factor has no gradient.
 
     Args:
-        y: what `converted` returned.
         input_range: (R, 1) or a number; ranges that differ by vector are multiplied elsewhere.
         setting: the product's setting.
+
+    Returns:
+        A factor for each column, (R, columns).
     """
     hardware, operand = setting.hardware, setting.operand
-    factor = operand.scale
+    factor, half = operand.scale, hardware.adc.half_steps
     if not hardware.column_effects:
         factor = torch.full_like(factor, 1 / setting.full)
-    elif hardware.adc.half_steps is not None:
-        factor = factor * (_limit(setting) / hardware.adc.half_steps)
+    elif half is not None:
+        factor = factor * ((_limit(setting) or 1.0) / half)
     if operand.bound is not None:
         factor = factor * operand.bound.to(factor.dtype)
-    if operand.gain is not None:
-        factor = factor * operand.gain.to(factor.dtype).repeat(len(operand.significance))
+    if operand.gain is not None and not learns_gain(setting):
+        factor = factor * gain_on_columns(setting).to(factor.dtype)
     if operand.significance != (1.0,):
         each = torch.tensor(operand.significance, dtype=factor.dtype, device=factor.device)
         factor = factor * each.repeat_interleave(factor.shape[1] // len(each))
-    return times(y, setting.on_columns(factor * input_range, y))
+    return factor * input_range
 
 
-def _limit(setting: Setting) -> float:
+def learns_gain(setting: Setting) -> bool:
+    """Whether the digital gain is a Parameter being trained."""
+    gain = setting.operand.gain
+    return gain is not None and differentiable(gain)
+
+
+def gain_on_columns(setting: Setting) -> Tensor:
+    """Return the digital gain of each output for each column, (R, columns)."""
+    operand = setting.operand
+    gain = operand.scale.new_ones(()) if operand.gain is None else operand.gain
+    return gain.repeat(len(operand.significance)).expand(setting.geometry.parts, -1)
+
+
+def _limit(setting: Setting) -> float | None:
     """The ADC's bound in the units of its input: 1 where it is calibrated per column."""
     bound = setting.hardware.adc.bound
-    return bound if isinstance(bound, float) else 1.0
-
-
-def _spread(y: Tensor, bound: float, setting: Setting) -> Tensor:
-    """Gain and offset of each converter of a chip instance."""
-    columns = setting.operand.columns
-    if columns.gain is not None:
-        y = y * setting.on_columns(columns.gain, y)
-    if columns.offset is not None:
-        y = y + setting.on_columns(columns.offset, y) * bound
-    return y
+    return 1.0 if bound == "calibrated" else bound
