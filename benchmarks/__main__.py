@@ -9,13 +9,18 @@ import torch
 
 from . import THREADS, parts, peers, report
 
-PARTS = {"lenet": parts.lenet, "linear": parts.linear, "memory": parts.footprint}
+PARTS = {
+    "lenet": parts.lenet,
+    "linear": parts.linear,
+    "training": parts.training,
+    "memory": parts.footprint,
+}
 
 
 def main() -> None:
     """Print every part that was asked for, all by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="lenet, linear, memory; all by default")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--pairs", type=int, default=15, help="timed pairs per ratio (default 15)")
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]

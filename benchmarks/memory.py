@@ -9,6 +9,8 @@ from torch import nn
 
 from . import models
 from .contenders import NOISY, PLAIN
+from .training import CONSTANT
+from .training import PLAIN as TRAINED
 
 _PROCESS = Path("/proc/self")
 
@@ -64,6 +66,29 @@ def _measure_here(converted: bool) -> Memory:
     with torch.inference_mode():
         model(batch)
     return Memory(tensor_bytes(model), resident, building, _bytes("VmHWM") - before)
+
+
+def measure_training(adapted: bool) -> int:
+    """Peak resident memory of three training steps of the large perceptron, above an empty one."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_training_here, (adapted,))
+
+
+def _training_here(adapted: bool) -> int:
+    way = CONSTANT if adapted else TRAINED
+    for make in (TRAINED, CONSTANT):
+        small, batch = models.square_linear(8)
+        make.step(small, batch)()
+    before = _bytes("VmRSS")
+    model, batch = models.perceptron()
+    model, optimizer = way.build(model.train(), batch, torch.optim.Adam)
+    labels = torch.arange(len(batch))
+    _restart_peak()
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(batch), labels).backward()
+        optimizer.step()
+    return _bytes("VmHWM") - before
 
 
 def _restart_peak() -> None:

@@ -24,10 +24,10 @@ def lenet() -> tuple[nn.Module, Tensor]:
     return model.eval(), _inputs(BATCH, 1, 28, 28)
 
 
-def square_linear(size: int = 1024) -> tuple[nn.Module, Tensor]:
+def square_linear(size: int = 1024, batch: int = BATCH) -> tuple[nn.Module, Tensor]:
     """One linear layer of `size` inputs and outputs."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(size, size)).eval(), _inputs(BATCH, size)
+    return nn.Sequential(nn.Linear(size, size)).eval(), _inputs(batch, size)
 
 
 def perceptron(size: int = 4096, depth: int = 3) -> tuple[nn.Module, Tensor]:

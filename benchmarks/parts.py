@@ -1,16 +1,20 @@
-"""The three parts of a run; each returns its tables."""
+"""The parts of a run; each returns its tables."""
 
+import copy
 import sys
+from collections.abc import Callable
 
 import torch
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from . import breakdown, memory, models, report
+from . import breakdown, memory, models, peers, report
+from . import training as T
 from .contenders import NOISY, ONE_ARRAY, PLAIN, QUANTIZED, STANDARD, Contender
-from .races import Limit, Race, against_peers, against_torch
+from .races import Limit, Race, TrainingRace, against_peers, against_torch
 from .timing import Paired, paired
+from .training import Step, Training
 
 Result = tuple[Race, Paired, float]
 
@@ -47,6 +51,55 @@ def footprint(pairs: int) -> list[Table]:
             (f"{large} its peak over one forward", plain.forward, analog.forward, None),
         ]
     return [report.footprint(rows)]
+
+
+def training(pairs: int) -> list[Table]:
+    """Steps of hardware-aware training, and the memory of one."""
+    step = "LeNet, batch 64, a training step"
+    model, batch = models.lenet()
+    races = [
+        TrainingRace(T.QUIET, T.PLAIN),
+        TrainingRace(T.CONSTANT, T.PLAIN, Limit(2)),
+        TrainingRace(T.LEARNING, T.PLAIN),
+    ]
+    four, found = Limit(4, at_least=True), peers.installed()
+    if "aihwkit" in found:
+        races += [
+            TrainingRace(T.aihwkit(learned=False), T.CONSTANT, four),
+            TrainingRace(T.aihwkit(learned=True), T.LEARNING, four),
+        ]
+    tables = [_trained(step, races, Training.step, model, batch, pairs)]
+    layer = "Linear 1024 x 1024, batch 256, forward and backward"
+    model, batch = models.square_linear(batch=256)
+    races = [
+        TrainingRace(T.ONE_ARRAY, T.PLAIN, Limit(2)),
+        TrainingRace(T.ONE_ARRAY_LEARNING, T.PLAIN),
+    ]
+    if "aihwkit-lightning" in found:
+        one = Limit(1, at_least=True)
+        races.append(TrainingRace(T.lightning(), T.ONE_ARRAY_LEARNING, one))
+    tables.append(_trained(layer, races, Training.pass_through, model, batch, pairs))
+    if memory.told_here():
+        plain, adapted = memory.measure_training(False), memory.measure_training(True)
+        row = ("3 x 4096 x 4096, batch 64, Adam: peak of training", plain, adapted, Limit(1.3))
+        tables.append(report.footprint([row]))
+    return tables
+
+
+def _trained(
+    title: str,
+    races: list[TrainingRace],
+    make: Callable[[Training, nn.Module, Tensor], Step],
+    model: nn.Module,
+    batch: Tensor,
+    pairs: int,
+) -> Table:
+    shown = track(races, title, transient=True, disable=not sys.stdout.isatty())
+    results = []
+    for race in shown:
+        both = [make(t, copy.deepcopy(model), batch) for t in (race.subject, race.baseline)]
+        results.append((race, paired(both[0], both[1], pairs)))
+    return report.races(title, results)
 
 
 def _tables(

@@ -36,7 +36,7 @@ def aihwkit(noise: float = OUTPUT_NOISE, torch_tile: bool = False) -> Contender:
         from aihwkit.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 
         config = TorchInferenceRPUConfig() if torch_tile else InferenceRPUConfig()
-        _set_same_effects(config, noise)
+        set_same_effects(config, noise)
         return convert_to_analog(model, config).eval()
 
     tile = "TorchInferenceTile" if torch_tile else "InferenceTile"
@@ -64,24 +64,33 @@ def lightning(noise: float = OUTPUT_NOISE) -> Contender:
     def build(model: nn.Module, batch: Tensor) -> nn.Module:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints on import that it has no GPU
             from aihwkit_lightning.nn.conversion import convert_to_analog
-            from aihwkit_lightning.simulator.configs import TorchInferenceRPUConfig
 
-        config = TorchInferenceRPUConfig()
-        config.mapping.max_input_size = ARRAY
-        config.pre_post.input_range.enable = True
-        config.pre_post.input_range.init_value = 1.0
-        config.pre_post.input_range.init_from_data = 0
-        config.forward.inp_res = STEPS
-        config.forward.out_res = STEPS
-        config.forward.out_bound = ADC_BOUND
-        config.forward.out_noise = noise
-        config.forward.out_noise_per_channel = True
+        config = lightning_config(noise)
         return convert_to_analog(model, config).train(noise > 0)
 
     return Contender(f"aihwkit-lightning, {_effects(noise)}", build)
 
 
-def _set_same_effects(config: Any, noise: float) -> None:
+def lightning_config(noise: float) -> Any:
+    """Return a configuration of aihwkit-lightning with the effects that mho is timed with."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        from aihwkit_lightning.simulator.configs import TorchInferenceRPUConfig
+
+    config = TorchInferenceRPUConfig()
+    config.mapping.max_input_size = ARRAY
+    config.pre_post.input_range.enable = True
+    config.pre_post.input_range.init_value = 1.0
+    config.pre_post.input_range.init_from_data = 0
+    config.forward.inp_res = STEPS
+    config.forward.out_res = STEPS
+    config.forward.out_bound = ADC_BOUND
+    config.forward.out_noise = noise
+    config.forward.out_noise_per_channel = True
+    return config
+
+
+def set_same_effects(config: Any, noise: float) -> None:
+    """Give a configuration of aihwkit the effects that mho is timed with."""
     from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 
     config.forward.inp_bound = 1.0

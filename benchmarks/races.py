@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from . import contenders, peers
 from .contenders import NOISY, PLAIN, QUANTIZED, STANDARD, Contender
+from .training import Training
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class Race:
 
     subject: Contender
     baseline: Contender
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True)
+class TrainingRace:
+    """The same for ways to train."""
+
+    subject: Training
+    baseline: Training
     limit: Limit | None = None
 
 

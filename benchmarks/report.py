@@ -10,7 +10,7 @@ from rich.table import Table
 
 from . import THREADS, peers
 from .breakdown import dearest
-from .races import Limit, Race
+from .races import Limit, Race, TrainingRace
 from .timing import Paired
 
 
@@ -52,6 +52,26 @@ def speed(title: str, results: Iterable[tuple[Race, Paired, float]]) -> Table:
     return table
 
 
+def races(title: str, results: Iterable[tuple[TrainingRace, Paired]]) -> Table:
+    """Median times and paired ratios of training, one race a row."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("training", "ms", "against", "ms", "ratio", "min … max", "of fastest", "limit"):
+        words = heading in ("training", "against")
+        table.add_column(heading, justify="left" if words else "right")
+    for race, times in results:
+        table.add_row(
+            race.subject.name,
+            f"{median(times.subject) * 1e3:.2f}",
+            race.baseline.name,
+            f"{median(times.baseline) * 1e3:.2f}",
+            f"{times.ratio:.2f}",
+            f"{min(times.ratios):.2f} … {max(times.ratios):.2f}",
+            f"{times.fastest:.2f}",
+            verdict(race.limit, times.ratio),
+        )
+    return table
+
+
 def verdict(limit: Limit | None, ratio: float) -> str:
     """The limit, and whether the ratio keeps to it."""
     if limit is None:
@@ -77,7 +97,7 @@ def operators(title: str, profiles: dict[str, dict[str, float]], count: int = 10
 
 def footprint(rows: list[tuple[str, int, int, Limit | None]]) -> Table:
     """Bytes of digital and converted models and their ratio."""
-    table = Table(title="Memory of a converted, unprogrammed model", title_justify="left")
+    table = Table(title="Memory", title_justify="left")
     for heading in ("what", "digital, MB", "converted, MB", "ratio", "limit"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for name, digital, converted, limit in rows:

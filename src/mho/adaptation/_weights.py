@@ -28,8 +28,8 @@ def clip_weight(site: Site, clip: Clip) -> None:
     """Limit a weight, in place."""
     matrix = site.matrix
     bound = clip.bound(matrix, site.crossbar.geometry)
-    if (matrix.abs() > bound).any():
-        limited = torch.maximum(torch.minimum(matrix, bound), -bound)
+    limited = matrix.clamp(-bound, bound)
+    if not torch.equal(limited, matrix):
         write(site.weight, site.shaped(limited))
 
 

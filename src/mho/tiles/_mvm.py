@@ -155,7 +155,7 @@ def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
         hits = saturated(total, setting) if retry else None
     if total is None:
         raise TypeError(f"the scheme {scheme!r} has no phase")
-    if merged is None:
+    if merged is None and factor is not None:
         total = times(total, setting.on_columns(factor, total))
     if learns_gain(setting):
         total = times(total, setting.on_columns(gain_on_columns(setting), total))

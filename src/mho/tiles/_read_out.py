@@ -93,7 +93,7 @@ def saturated(y: Tensor, setting: Setting) -> Tensor:
     return y.abs() >= (setting.hardware.adc.half_steps or _limit(setting) or math.inf)
 
 
-def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor:
+def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor | None:
     """Return what makes the model's units of `converted`'s: scale, range, gain, significance.
 
     A gain that is learned is left out, because the factor has no gradient.
@@ -103,9 +103,13 @@ def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor:
         setting: the product's setting.
 
     Returns:
-        A factor for each column, (R, columns).
+        A factor for each column, (R, columns); None where all are 1.
     """
     hardware, operand = setting.hardware, setting.operand
+    scales = hardware.column_effects or setting.full != 1 or operand.significance != (1.0,)
+    corrects = operand.gain is not None and not learns_gain(setting)
+    if not scales and not corrects and isinstance(input_range, float) and input_range == 1.0:
+        return None
     factor, half = operand.scale, hardware.adc.half_steps
     if not hardware.column_effects:
         factor = torch.full_like(factor, 1 / setting.full)
