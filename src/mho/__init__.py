@@ -35,12 +35,22 @@ from .deploy import mvm_error as mvm_error
 from .deploy import normalized_accuracy as normalized_accuracy
 from .deploy import plot_evaluation as plot_evaluation
 from .deploy import program as program
+from .deploy import recalibrate_batch_norm as recalibrate_batch_norm
 from .errors import MhoError as MhoError
 from .mapping import Mapping as Mapping
+from .nn import L1BatchNorm as L1BatchNorm
+from .nn import Quantization as Quantization
 from .nn import Receipt as Receipt
+from .nn import TopKBatchNorm as TopKBatchNorm
+from .nn import analog_config as analog_config
 from .nn import convert as convert
 from .nn import digital_state_dict as digital_state_dict
+from .nn import fold_batch_norm as fold_batch_norm
+from .nn import load_quantized as load_quantized
+from .nn import quantize as quantize
+from .nn import register_transformers as register_transformers
 from .nn import restore as restore
+from .nn import save_quantized as save_quantized
 from .nn import sites as sites
 from .spec import Predicate as Predicate
 from .spec import Rules as Rules
@@ -54,6 +64,11 @@ from .spec import of_type as of_type
 from .spec import override as override
 from .spec import presets as presets
 from .spec import to_yaml as to_yaml
+from .studies import Robustness as Robustness
+from .studies import Sensitivity as Sensitivity
+from .studies import robustness as robustness
+from .studies import sensitivity as sensitivity
+from .studies import sharpness as sharpness
 from .tiles import Hardware as Hardware
 from .tiles import load as load
 

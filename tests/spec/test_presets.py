@@ -11,6 +11,7 @@ from mho.spec._presets import _shelf
 
 PRESETS = [
     "afm-2025",
+    "afm-training-2025",
     "aihwkit-tutorial-2023",
     "cmo-hfox-2024",
     "hermes-one-device",
@@ -107,6 +108,18 @@ def test_afm_2025():
     assert one == pytest.approx(4.480, abs=5e-4)
     two = sum(c * 180.0**k for k, c in enumerate(law.std.above.coefficients))
     assert two == pytest.approx(19.198, abs=5e-4)
+
+
+def test_afm_training_2025():
+    """config.yaml of the published code: 254 steps in and out, bound 14, no tiles, no noise."""
+    hw = mho.load("afm-training-2025")
+    assert hw.cell == mho.load("afm-2025").cell
+    assert hw.mapping == mho.load("afm-2025").mapping
+    assert hw.dac.half_steps == hw.adc.half_steps == 127
+    assert hw.adc.bound == 14
+    assert hw.dac.range.kind == "learned"
+    assert hw.array == mho.Array()
+    assert hw.noise == mho.Noise()
 
 
 def test_reram_wan_2022():

@@ -1,14 +1,11 @@
 """How accurate is the model over chip instances and times?"""
 
 import math
-import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import joblib
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import DataError, RangeError
@@ -16,8 +13,8 @@ from ..nn import converted
 from ..spec import seconds
 from ._compensate import METHODS, compensate
 from ._model import evaluating, exact_products, kept_chip, own_noise
+from ._pool import pooled
 from ._program import at, erase, program
-from ._progress import progress
 from ._result import Evaluation
 
 TIMES = ("1 s", "1 h", "1 d", "30 d", "1 y", "10 y")
@@ -67,27 +64,14 @@ def evaluate(
     data = list(batches) if batches is not None else None
     with evaluating(model), kept_chip(model):
         with exact_products(model), own_noise(seed, "digital"):
-            digital = _number(score(model))
-        jobs = (
-            joblib.delayed(_instance)(
-                model,
-                score,
-                moments,
-                seed + i,
-                compensation,
-                data,
-                forward,
-                torch.get_num_threads(),
-                (os.getpid(), threading.get_ident()),
-            )
-            for i in range(instances)
-        )
-        pool = joblib.Parallel(n_jobs=workers, return_as="generator")
-        scores = list(progress(pool(jobs), "evaluating chips", instances))
+            digital = scored(model, score)
+        seeds = tuple(range(seed, seed + instances))
+        settings = (compensation, data, forward)
+        scores = chip_scores(model, score, moments, seeds, *settings, workers=workers)
     return Evaluation(
         times=moments,
-        seeds=tuple(range(seed, seed + instances)),
-        scores=np.array(scores),
+        seeds=seeds,
+        scores=scores,
         digital=digital,
         compensation=compensation,
         chance=chance,
@@ -109,6 +93,25 @@ def _check(
         raise DataError("batches must be an iterable of batches: write [x] for a single batch x.")
 
 
+def chip_scores(
+    model: nn.Module,
+    score: Score,
+    moments: tuple[float, ...],
+    seeds: Sequence[int],
+    compensation: str,
+    data: list[Any] | None = None,
+    forward: Callable[[nn.Module, Any], Any] | None = None,
+    *,
+    workers: int | None = 1,
+) -> NDArray[np.float64]:
+    """Return the score of each chip instance at each time, (instances, times).
+
+    The model is in eval mode, and is left with another chip: see `evaluating` and `kept_chip`.
+    """
+    calls = [(model, score, moments, seed, compensation, data, forward) for seed in seeds]
+    return np.array(pooled(_instance, calls, "evaluating chips", workers))
+
+
 def _instance(
     model: nn.Module,
     score: Score,
@@ -117,17 +120,8 @@ def _instance(
     compensation: str,
     data: list[Any] | None,
     forward: Callable[[nn.Module, Any], Any] | None,
-    threads: int,
-    parent: tuple[int, int],
 ) -> list[float]:
     """Score one chip at every time."""
-    if os.getpid() != parent[0]:
-        torch.set_num_threads(threads)  # the same threads, the same order of sums, the same scores
-    elif threading.get_ident() != parent[1]:
-        raise RangeError(
-            "threads would share one model and one generator: choose a joblib backend of "
-            "processes, such as loky."
-        )
     erase(model)  # the chip before this one need not be kept meanwhile
     program(model, seed=seed)
     scores = []
@@ -136,11 +130,13 @@ def _instance(
         with own_noise(seed, moment, "compensate"):
             compensate(model, compensation, data, forward=forward)  # pyright: ignore[reportArgumentType]
         with own_noise(seed, moment, "score"):
-            scores.append(_number(score(model)))
+            scores.append(scored(model, score))
     return scores
 
 
-def _number(value: Any) -> float:
+def scored(model: nn.Module, score: Score) -> float:
+    """Return the model's score as a finite number, or raise DataError."""
+    value: Any = score(model)
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -13,11 +13,19 @@ from ._convert import restore as restore
 from ._crossbar import Crossbar as Crossbar
 from ._crossbar import Modifier as Modifier
 from ._crossbar import gathered as gathered
+from ._fold import Folding as Folding
+from ._fold import fold_batch_norm as fold_batch_norm
 from ._layer import Analog as Analog
 from ._layer import Site as Site
 from ._layer import converted as converted
 from ._layer import sites as sites
 from ._linear import AnalogLinear as AnalogLinear
+from ._norm import L1BatchNorm as L1BatchNorm
+from ._norm import TopKBatchNorm as TopKBatchNorm
+from ._packed import load_quantized as load_quantized
+from ._packed import save_quantized as save_quantized
+from ._quantize import Quantization as Quantization
+from ._quantize import quantize as quantize
 from ._receipt import Receipt as Receipt
 from ._rnn import AnalogGRU as AnalogGRU
 from ._rnn import AnalogLSTM as AnalogLSTM
@@ -25,3 +33,5 @@ from ._rnn import AnalogRNN as AnalogRNN
 from ._rnn_cells import AnalogGRUCell as AnalogGRUCell
 from ._rnn_cells import AnalogLSTMCell as AnalogLSTMCell
 from ._rnn_cells import AnalogRNNCell as AnalogRNNCell
+from ._transformers import analog_config as analog_config
+from ._transformers import register_transformers as register_transformers

@@ -38,6 +38,13 @@ def _geometry(module: Any, hardware: Hardware, transposed: bool) -> Convolution:
 class _Conv(Analog):
     """A convolution: the rows of its matrix are (input channel of the group, kernel position)."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make a digital layer: PEFT makes adapters of a convolution by calling its class.
+
+        A copy, which is made without arguments, is analog.
+        """
+        return cls.digital(*args, **kwargs) if args or kwargs else super().__new__(cls)
+
     @staticmethod
     def layouts(module: nn.Module, hardware: Hardware) -> dict[str, Geometry]:
         """See `Analog.layouts`."""

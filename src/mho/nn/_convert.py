@@ -16,10 +16,13 @@ from ..spec import Rules
 from ..tiles import Geometry, Hardware, load
 from ._bypass import switch_off, switch_on
 from ._crossbar import Crossbar
+from ._frozen import refuse_changed
 from ._guard import guard, unguard
 from ._huggingface import find_layer
 from ._layer import Analog, Crossbars, sites
+from ._peft import adapter_parts, plain_name, tuner_layers
 from ._receipt import Entry, Receipt
+from ._transformers import forget, note, refuse_quantized
 
 Where = Callable[[str, nn.Module], bool]
 LOOKUPS = (nn.Embedding, nn.EmbeddingBag)
@@ -62,7 +65,8 @@ def convert(
 
     Raises:
         ConversionError: under `strict`, a matrix cannot be converted; or the model is already on
-            other hardware; or nothing at all would be analog.
+            other hardware; or Transformers holds codes instead of weights; or nothing at all would
+            be analog.
         DataError: a weight is not finite.
     """
     if where is not None and not callable(where):
@@ -73,6 +77,7 @@ def convert(
     if isinstance(hardware, str | Path):
         hardware = load(hardware)
     rules = hardware if isinstance(hardware, Rules) else Rules([("*", hardware)])
+    refuse_quantized(model)
     jobs = list(_plan(model, rules, where))
     refused = [f"{job.name}: {job.reason}" for job in jobs if job.refused]
     if strict and refused:
@@ -84,8 +89,10 @@ def convert(
         (id(site.weight), site.crossbar.hardware, site.crossbar.geometry): site.crossbar
         for site in sites(model)
     }
-    entries = [entry for job in jobs for entry in _apply(job, shared)]
+    tuners = tuner_layers(model)
+    entries = [entry for job in jobs for entry in _apply(job, shared, tuners)]
     guard(model)
+    note(model)
     used = tuple(dict.fromkeys(job.hardware for job in jobs if job.hardware is not None))
     return Receipt(tuple(entries), tuple(switch_off(model)), used)
 
@@ -93,9 +100,14 @@ def convert(
 def _plan(model: nn.Module, rules: Rules[Hardware], where: Where | None) -> Iterator[_Job]:
     """Decide about every module with parameters, without touching any."""
     inside: list[nn.Module] = []
+    adapters = adapter_parts(model)
     for name, module in model.named_modules():
         label = name or "(root)"
         if any(module is m for m in inside):
+            continue
+        if id(module) in adapters:
+            if any(True for _ in module.parameters(recurse=False)):
+                yield _Job(label, module, reason="belongs to an adapter, which is digital")
             continue
         if isinstance(module, Analog):
             inside += list(module.modules())
@@ -202,7 +214,11 @@ def _check_finite(job: _Job) -> None:
             )
 
 
-def _apply(job: _Job, shared: dict[tuple[int, Hardware, Geometry], Crossbar]) -> Iterator[Entry]:
+def _apply(
+    job: _Job,
+    shared: dict[tuple[int, Hardware, Geometry], Crossbar],
+    tuners: dict[str, nn.Module],
+) -> Iterator[Entry]:
     """Carry out one job and describe it."""
     module = job.module
     if job.layer is None or job.hardware is None:
@@ -217,7 +233,11 @@ def _apply(job: _Job, shared: dict[tuple[int, Hardware, Geometry], Crossbar]) ->
         key = (id(attrgetter(path)(module)), job.hardware, geometry)
         tied = key in shared
         name = f"{job.name}.{path}"
-        crossbars[path] = shared.setdefault(key, Crossbar(job.hardware, geometry, name))
+        tile = plain_name(name, tuners)  # a chip is the same with and without adapters
+        if not tied:
+            shared[key] = Crossbar(job.hardware, geometry, tile)
+            shared[key].register_forward_pre_hook(refuse_changed)
+        crossbars[path] = shared[key]
         partition = geometry.partition
         yield Entry(
             name if len(job.layouts) > 1 else job.name,
@@ -282,4 +302,5 @@ def restore(model: nn.Module, *, read_out: bool = False, oversampling: int = 10)
         to_digital(module)
     switch_on(model)
     unguard(model)
+    forget(model)
     return model

@@ -7,6 +7,7 @@ from torch import nn
 
 from ._checkpoint import keeps_calibration, listed, problems, refuse
 from ._layer import Analog
+from ._peft import misfits
 
 
 def guard(model: nn.Module) -> None:
@@ -34,6 +35,7 @@ def _check(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) 
             inside = f"{prefix}{name}." if name else prefix
             found += problems(layer, state_dict, inside)
             kept += [inside + path for path in keeps_calibration(layer, state_dict, inside)]
+    found += misfits(module, state_dict, prefix)
     refuse(found)
     if kept:
         warnings.warn(

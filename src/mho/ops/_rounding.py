@@ -37,6 +37,8 @@ def _by_chance(x: Tensor, chance: Tensor) -> Tensor:
 class _Convert(torch.autograd.Function):
     """`converted_codes` under autograd."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     @signed
     def forward(
