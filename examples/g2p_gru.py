@@ -41,10 +41,10 @@ NAMES = {  # in the checkpoint: here
     "enc_w_hh": "enc.weight_hh_l0",  # hidden to hidden
     "enc_b_ih": "enc.bias_ih_l0",
     "enc_b_hh": "enc.bias_hh_l0",
-    "dec_w_ih": "dec.weight_ih",
-    "dec_w_hh": "dec.weight_hh",
-    "dec_b_ih": "dec.bias_ih",
-    "dec_b_hh": "dec.bias_hh",
+    "dec_w_ih": "dec.weight_ih_l0",
+    "dec_w_hh": "dec.weight_hh_l0",
+    "dec_b_ih": "dec.bias_ih_l0",
+    "dec_b_hh": "dec.bias_hh_l0",
     "fc_w": "fc.weight",
     "fc_b": "fc.bias",
 }
@@ -60,22 +60,29 @@ class G2P(nn.Module):
         self.letters = nn.Embedding(len(LETTERS), 256)
         self.phonemes = nn.Embedding(len(PHONEMES), 256)
         self.enc = nn.GRU(256, 256, batch_first=True)
-        self.dec = nn.GRUCell(256, 256)
+        self.dec = nn.GRU(256, 256, batch_first=True)
         self.fc = nn.Linear(256, len(PHONEMES))
 
-    def forward(self, words: PackedSequence) -> Tensor:
-        """Letter ids of words of any lengths to phoneme ids (words, up to 20), decoded greedily."""
+    def forward(self, words: PackedSequence, spoken: Tensor | None = None) -> Tensor:
+        """Letter ids of words of any lengths to phoneme ids (words, up to 20), decoded greedily.
+
+        With the phonemes (words, steps) to say, the scores of each next one instead, (words, steps,
+        phonemes): what training needs (teacher forcing).
+        """
         embedded = PackedSequence(self.letters(words.data), *words[1:])
-        hidden = self.enc(embedded)[1][0]  # (words, 256), after each word's last letter
-        last = hidden.new_full((len(hidden),), START, dtype=torch.long)
-        spoken = []
+        hidden = self.enc(embedded)[1]  # (1, words, 256), after each word's last letter
+        start = hidden.new_full((hidden.shape[1], 1), START, dtype=torch.long)
+        if spoken is not None:
+            before = torch.cat((start, spoken[:, :-1]), 1)
+            return self.fc(self.dec(self.phonemes(before), hidden)[0])
+        last, said = start, []
         for _ in range(LONGEST):
-            hidden = self.dec(self.phonemes(last), hidden)  # (words, 256)
-            last = self.fc(hidden).argmax(-1).where(last != STOP, STOP)  # (words,); STOP stays
-            spoken.append(last)
+            output, hidden = self.dec(self.phonemes(last), hidden)
+            last = self.fc(output).argmax(-1).where(last != STOP, STOP)  # (words, 1); STOP stays
+            said.append(last)
             if bool((last == STOP).all()):
                 break
-        return torch.stack(spoken, 1)
+        return torch.cat(said, 1)
 
 
 def load_model() -> G2P:

@@ -1,12 +1,14 @@
 """The examples: digital scores are the measured ones, and chips age and recover sensibly.
 
 Each test runs the example's own `main`, as a person would. The g2p example runs always, since
-`make test` installs its data; the others run where `make data` has installed theirs.
+`make test` installs its data, and so does the foundation model, on a text of its own; the others
+run where `make data` has installed theirs.
 """
 
 import gzip
 import importlib
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import mho
 
@@ -111,6 +115,138 @@ def test_fashion_mnist(run: Any) -> None:
     fresh, aged = results["none"].scores.T
     assert (fresh > aged).all()
     assert (results["global"].scores[:, 1] > aged).all()
+
+
+@pytest.mark.slow
+def test_minilm_adapters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The adapter that saw other texts helps on a chip of 10 years; swaps and base are exact.
+
+    The example itself asserts the latter two, and says so.
+    """
+    evaluate, results = mho.evaluate, []
+
+    def record(*args: Any, **options: Any) -> mho.Evaluation:
+        results.append(evaluate(*args, **options))
+        return results[-1]
+
+    monkeypatch.setattr(mho, "evaluate", record)
+    short = ("--steps=8", "--batch=8", "--tokens=32", "--longest=32", "--instances=1")
+    drift = ("--times", "1 s", "10 y", f"--plot={tmp_path / 'drift.png'}")
+    monkeypatch.setattr(sys, "argv", ["minilm_adapters", *short, *drift])
+    try:
+        importlib.import_module("minilm_adapters").main()
+    except _data.DataMissing as missing:
+        pytest.skip(str(missing))
+    printed = capsys.readouterr().out
+    lee, adapted_lee, polarity, _, adapted_polarity = results
+    assert lee.digital == pytest.approx(0.6092, abs=5e-4)  # of texts cut at 32 tokens
+    assert polarity.digital == pytest.approx(41 / 60)
+    assert lee.scores[0, 1] < lee.scores[0, 0] < lee.digital
+    assert adapted_lee.scores[0, 1] > lee.scores[0, 1]
+    assert adapted_polarity.scores.shape == (1, 2)
+    shares = re.findall(r"weights to train, ([\d.]+)% of the base", printed)
+    assert len(shares) == 2
+    assert all(float(share) < 10 for share in shares)
+    assert printed.count("to the last bit") == 2
+    assert (tmp_path / "drift.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- the analog foundation model: always, in small and on another text --------------------------
+
+
+PANGRAM = "The quick brown fox jumps over the lazy dog, 1234567890 times.\n"
+TINY = {
+    "length": 8, "teacher-steps": 4, "sequences": 8, "per-shard": 4, "batch": 4, "steps": 4,
+    "every": 2, "held-out": 4, "instances": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def foundation(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the example in a folder; return its progress, and its table with what follows."""
+    monkeypatch.setattr(importlib.import_module("_language_model"), "news", lambda: PANGRAM * 20)
+
+    def main(folder: Path, *arguments: str) -> tuple[str, str]:
+        name, tiny = "analog_foundation_model", [f"--{key}={value}" for key, value in TINY.items()]
+        monkeypatch.setattr(sys, "argv", [name, f"--folder={folder}", *tiny, *arguments])
+        importlib.import_module(name).main()
+        progress, _, table = capsys.readouterr().out.partition("held-out text")
+        return progress, table
+
+    return main
+
+
+def foundation_files(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor that a run has kept."""
+    student = torch.load(folder / "student.pt", weights_only=True)
+    found = {f"student {k}": v for k, v in student["model"].items()}
+    for i, moments in student["optimizer"]["state"].items():
+        found |= {f"optimizer {i} {k}": v for k, v in moments.items()}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= {f"{file.name} {k}": v for k, v in load_file(file).items()}
+    return found
+
+
+def test_foundation_model_ends_the_same_after_interruptions(
+    foundation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run but the last dies while it writes its third file, 7 in all: settings; teacher,
+    twice; data, twice; student, twice.
+    """
+    _, table = foundation(tmp_path / "whole")
+    replace, budget, deaths = os.replace, [2], 0
+
+    def dies(*paths: Any) -> None:
+        if not budget[0]:
+            raise KeyboardInterrupt
+        budget[0] -= 1
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", dies)
+    while True:
+        try:
+            _, again = foundation(tmp_path / "pieces")
+            break
+        except KeyboardInterrupt:
+            budget[0], deaths = 2, deaths + 1
+    assert (
+        deaths == 6
+    )  # settings, teacher twice, data twice, student twice: the last run writes one
+    assert again == table
+    whole, pieces = (foundation_files(tmp_path / name) for name in ("whole", "pieces"))
+    assert whole.keys() == pieces.keys()
+    assert all(torch.equal(whole[key], pieces[key]) for key in whole)
+
+
+def test_foundation_model_again_and_with_other_settings(foundation: Any, tmp_path: Path) -> None:
+    _, table = foundation(tmp_path)
+    progress, again = foundation(tmp_path, "--instances", "3")
+    assert "step" not in progress  # nothing is trained again
+    assert again.splitlines()[:2] == table.splitlines()[:2]  # but there are other chips
+    resume = importlib.import_module("_resume")
+    with pytest.raises(resume.OtherSettings, match=r"other settings \(noise = 0.03, now 0.02\)"):
+        foundation(tmp_path, "--noise", "0.02")
+
+
+def test_foundation_model_of_4_bits(foundation: Any, tmp_path: Path) -> None:
+    """The file, loaded into a fresh model on the same hardware, has the loss of the table."""
+    _, table = foundation(tmp_path)
+    models = importlib.import_module("_language_model")
+    task = models.characters(8)
+    mho.convert(task.teacher, "afm-training-2025", where=task.where)
+    mho.load_quantized(task.teacher, tmp_path / "student-4bit.safetensors")
+    loss = models.cross_entropy(task.teacher.eval(), task.held_out[:4])
+    assert re.search(rf"^student, 4 bits +{loss:.4f} ", table, re.MULTILINE)
+
+
+def test_foundation_model_ablation(foundation: Any, tmp_path: Path) -> None:
+    _, table = foundation(tmp_path, "--ablation")
+    verdicts = re.findall(r"^(student.*): perplexity .* on chips it loses", table, re.MULTILINE)
+    assert verdicts == [
+        "student", "student, clip only", "student, noise only", "student, neither",
+    ]  # fmt: skip
 
 
 # ---- finding data --------------------------------------------------------------------------------
