@@ -62,8 +62,10 @@ def test_clipping_what_is_clipped_changes_nothing(clip, dtype):
     assert changed > 0, "the clip should have had something to do"
     for _ in range(3):
         one_step(model, optimizer)
+    # The bound is found to 1e-4 of itself, where a sharper one would cost more passes.
     for site in mho.sites(model):
-        assert torch.equal(site.weight, first[site.name])
+        off = (site.weight.detach() - first[site.name]).abs().max()
+        assert off <= 4 * max(torch.finfo(dtype).eps, 1e-4) * first[site.name].abs().max()
 
 
 @pytest.mark.parametrize("sigma", [2.0, 2.5])

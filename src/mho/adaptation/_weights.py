@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..nn import Site, gathered
-from ._clip import SETTLED, Clip
+from ._clip import Clip
 
 
 def in_layout(full: Tensor, like: Any) -> Tensor:
@@ -28,9 +28,9 @@ def clip_weight(site: Site, clip: Clip) -> None:
     """Limit a weight, in place."""
     matrix = site.matrix
     bound = clip.bound(matrix, site.crossbar.geometry)
-    # Within ten times the accuracy of the bound, weights were clipped before and stay as they are.
-    if (matrix.abs() > bound * (1 + 10 * SETTLED)).any():
-        write(site.weight, site.shaped(matrix.clamp(-bound, bound)))
+    limited = matrix.clamp(-bound, bound)
+    if not torch.equal(limited, matrix):
+        write(site.weight, site.shaped(limited))
 
 
 def remap_target(site: Site) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import LifecycleError
 from ._crossbar import Crossbar
@@ -48,6 +48,12 @@ def _is_trained(weight: Tensor) -> bool:
     return whole.requires_grad and whole.is_leaf
 
 
+def _is_frozen(weight: Tensor) -> bool:
+    """Whether a matrix is a frozen Parameter or a view of one; of copies nothing is known."""
+    owner = weight._base if weight._base is not None else weight
+    return isinstance(owner, nn.Parameter) and not owner.requires_grad
+
+
 def _changed(crossbar: Crossbar, weight: Tensor) -> bool:
     """Compare the largest |w| of some columns (of one array) with what was kept at programming."""
     assert crossbar.scale is not None
@@ -62,10 +68,8 @@ def _changed(crossbar: Crossbar, weight: Tensor) -> bool:
     kept = crossbar.scale[0, columns]
     if not by_column:
         largest, kept = largest.amax(0, keepdim=True), kept[:1]
-    if torch.equal(kept, largest):
-        return False
     known = largest > 0  # a column of zeros has the scale of its neighbors
     largest, kept = largest[known], kept[known]
     # Rounding is monotone: a model that was cast since has the rounded largest weight.
-    casts = (weight.dtype, torch.bfloat16, torch.float16)
-    return not any(torch.equal(kept.to(cast).to(weight.dtype), largest) for cast in casts)
+    casts = (torch.float32, torch.bfloat16, torch.float16)
+    return not any(torch.equal(kept.to(cast).float(), largest.float()) for cast in casts)
