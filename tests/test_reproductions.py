@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "reproductions"))
+sys.path[:0] = [str(ROOT / "reproductions"), str(ROOT / "examples")]
 
 import _common  # noqa: E402 - found in the folder just named
 
