@@ -11,7 +11,27 @@ from _examples import fashion, g2p, spoken
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+import mho
+
 IGNORED = -100  # class of padding, which no loss counts
+
+FEED_FORWARD = mho.Adaptation(
+    noise=mho.ProgrammingNoise(scale=1.0),
+    distillation=mho.Distillation(temperature=4.0, share=0.9),
+)
+"""Noise of the cells' own programming law, and the answers of the digital model as targets, with
+the temperature and share that replications of Rasch et al. (2023) take. Of the noise scales 1, 2
+and 3, with and without clip, drop-connect, decay and distillation, this one did best on the data
+for choosing of Fashion-MNIST.
+"""
+
+RECURRENT = mho.Adaptation(
+    noise=mho.ProgrammingNoise(scale=3.0),
+    clip={"kind": "column", "sigma": 2.5},  # pyright: ignore
+)
+"""Three times that noise, as is typical of Rasch et al. (2023), and columns clipped at 2.5 standard
+deviations, so that less of the range of conductance is for outliers; against the labels.
+"""
 
 
 class Task(ABC):
@@ -22,6 +42,8 @@ class Task(ABC):
         chance: score of guessing.
         changes: of standard-hwa-2023, for this model.
         rate: learning rate at which training goes on, the same with and without hardware.
+        recipe: of hardware-aware training. Converters, output noise and learned input ranges are in
+            the forward pass because the model is converted.
         key: name of the digital model in the cache.
     """
 
@@ -29,6 +51,7 @@ class Task(ABC):
     chance: ClassVar[float]
     changes: ClassVar[dict[str, Any]] = {}
     rate: ClassVar[float]
+    recipe: ClassVar[mho.Adaptation]
     key: str
 
     @abstractmethod
@@ -52,6 +75,7 @@ class FashionMnist(Task):
     """LeNet; the last 5000 training images serve for choosing."""
 
     title, chance, rate = "Fashion-MNIST, CNN", 0.1, 1e-3
+    recipe = FEED_FORWARD
 
     def __init__(self, images: int = 55_000, tests: int = 10_000, epochs: int = 8) -> None:
         x, y = fashion.load_images("train")
@@ -80,19 +104,25 @@ class FashionMnist(Task):
 
 
 class SpokenDigits(Task):
-    """GRU-64; the last 400 training clips serve for choosing."""
+    """GRU of 16 units; the last 400 training clips serve for choosing.
 
-    title, chance, rate = "spoken digits, GRU", 0.1, 1e-3
+    Of the 64 units of the example, direct mapping costs nothing that could be brought back. After
+    80 epochs, more digital training gains little.
+    """
 
-    def __init__(self, epochs: int = 15) -> None:
+    title, chance, rate = "spoken digits, GRU", 0.1, 3e-3
+    recipe = RECURRENT
+
+    def __init__(self, epochs: int = 80, hidden: int = 16) -> None:
         (clips, digits), (test_clips, test_digits) = spoken.load_clips()
         self.clips, self.digits, self.epochs = clips[:-400], digits[:-400], epochs
         self.choosing = spoken.pack(clips[-400:]), digits[-400:]
-        self.tests, self.key = (spoken.pack(test_clips), test_digits), f"spoken-{epochs}"
+        self.tests, self.hidden = (spoken.pack(test_clips), test_digits), hidden
+        self.key = f"spoken-{hidden}-{epochs}"
 
     def digital(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)
-        model, known = spoken.SpokenDigits(), (self.clips, self.digits)
+        model, known = spoken.SpokenDigits(self.hidden), (self.clips, self.digits)
         train = lambda: spoken.train(model, known, epochs=self.epochs, seed=seed)  # noqa: E731
         return cached(f"{self.key}-{seed}", model, train)
 
@@ -116,10 +146,11 @@ class Spelling(Task):
     The states saturate, so the ADC bound is found from data, as in the example.
     """
 
-    title, chance, rate = "spelling to sounds, g2p-en", 0.0, 1e-4
+    title, chance, rate = "spelling to sounds, g2p-en", 0.0, 5e-4
+    recipe = RECURRENT
     changes: ClassVar[dict[str, Any]] = {"adc.bound": "calibrated"}
 
-    def __init__(self, tests: int = 2000, longest: int = 8) -> None:
+    def __init__(self, tests: int = 2000, longest: int = 14) -> None:
         self.dictionary = g2p.load_dictionary()
         words = g2p.sample(self.dictionary, len(self.dictionary))
         self.tests, self.choosing = words[:tests], words[2000:3000]
@@ -130,9 +161,15 @@ class Spelling(Task):
         return g2p.load_model()
 
     def batches(self, steps: int, seed: int) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+        """Words of a batch are of similar length, for little padding."""
         draw = random.Random(seed)
+        pool: list[list[str]] = []
         for _ in range(steps):
-            words = draw.sample(self.words, 128)
+            if not pool:
+                words = sorted(draw.sample(self.words, 128 * 8), key=len)
+                pool = [words[k : k + 128] for k in range(0, len(words), 128)]
+                draw.shuffle(pool)
+            words = pool.pop()
             said = [self._sounds(word) for word in words]
             given, wanted = (
                 pad_sequence(said, batch_first=True, padding_value=value) for value in (0, IGNORED)

@@ -12,18 +12,6 @@ from torch.nn import functional as F
 
 import mho
 
-RECIPE = mho.Adaptation(
-    noise=mho.ProgrammingNoise(scale=1.0),
-    distillation=mho.Distillation(temperature=4.0, share=0.9),
-)
-"""Noise of the cells' own programming law, and the answers of the digital model as targets, with
-the temperature and share that replications of Rasch et al. (2023) take. Of the noise scales 1, 2
-and 3, with and without clip, drop-connect, decay and distillation, this one did best on the data
-for choosing of Fashion-MNIST. Converters, output noise and learned input ranges are in the forward
-pass because the model is converted.
-"""
-
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -80,13 +68,14 @@ def hardware_aware(
     task: Task,
     steps: int,
     seed: int,
-    recipe: mho.Adaptation = RECIPE,
+    recipe: mho.Adaptation | None = None,
     hardware: mho.Hardware | None = None,
 ) -> nn.Module:
     """Return the digital model after `steps` further steps on the hardware.
 
     That is `standard-hwa-2023` with learned ranges and the changes of the task, unless given.
     """
+    recipe = recipe or task.recipe
     changes: dict[str, Any] = {**task.changes, "dac.range": "learned"}
     hardware = hardware or mho.override(mho.load("standard-hwa-2023"), changes)
     model = task.digital(seed)

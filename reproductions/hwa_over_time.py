@@ -5,10 +5,10 @@ The claim (Rasch et al., Nat. Commun. 14:5282, 2023; Le Gallo et al., APL Mach. 
 accuracy on chips that drift than the same model as it was.
 
 Three models go to `standard-hwa-2023` with global drift compensation, each in three ways: as they
-are (direct mapping), after more digital training, and after as much training on the hardware with
-one recipe for all three (`_training.RECIPE`). The last two start from the same weights and see the
-same batches. A difference is that of a run, averaged over its chips; its standard error is over
-runs.
+are (direct mapping), after more digital training, and after as much training on the hardware, with
+one recipe for the CNN and one for the recurrent networks (`_tasks`). The last two start from the
+same weights and see the same batches. A difference is that of a run, averaged over its chips; its
+standard error is over runs. The verdict is about direct mapping, as the claim is.
 
     python reproductions/hwa_over_time.py --quick --models fashion
 """
@@ -24,7 +24,7 @@ from _training import direct, hardware_aware
 
 import mho
 
-TIMES = ("1 s", "1 h", "1 d", "1 y")
+TIMES = ("1 s", "1 h", "1 y")
 DIRECT, DIGITAL, AWARE = "direct mapping", "more digital training", "hardware-aware training"
 
 
@@ -45,12 +45,12 @@ SIZES: dict[str, dict[str, Size]] = {
         "smoke": Size(2, 1, 5, partial(FashionMnist, images=640, tests=100)),
     },
     "spoken": {
-        "full": Size(5, 4, 500, SpokenDigits),
-        "quick": Size(3, 3, 300, SpokenDigits),
+        "full": Size(3, 4, 600, SpokenDigits),
+        "quick": Size(3, 3, 200, SpokenDigits),
         "smoke": Size(2, 1, 3, partial(SpokenDigits, epochs=1)),
     },
     "spelling": {
-        "full": Size(3, 2, 200, partial(Spelling, tests=500)),
+        "full": Size(2, 2, 600, partial(Spelling, tests=500)),
         "quick": Size(2, 2, 100, partial(Spelling, tests=500)),
         "smoke": Size(2, 1, 2, partial(Spelling, tests=50)),
     },
@@ -102,19 +102,27 @@ def draw(task: Task, found: dict[str, np.ndarray]) -> object:
 
 
 def report(key: str, task: Task, found: dict[str, np.ndarray]) -> Report:
-    """Hardware-aware minus as much digital training, at one hour and one year."""
+    """Hardware-aware training minus direct mapping, and minus as much digital training."""
     mean = {name: scores.mean(1) for name, scores in found.items()}  # (runs, digital and times)
-    gains, parts = [], []
+    gains: dict[str, list[Mean]] = {DIRECT: [], DIGITAL: []}
+    levels = []
     for time in ("1 h", "1 y"):
         k = 1 + TIMES.index(time)
-        gains.append(Mean.of(mean[AWARE][:, k] - mean[DIGITAL][:, k]))
-        levels = (100 * mean[name][:, k].mean() for name in (DIRECT, DIGITAL, AWARE))
-        there = " / ".join(f"{level:.2f}" for level in levels)
-        parts.append(f"{gains[-1].percent()} at {time} ({there})")
-    above = [gain.above() for gain in gains]
+        for other, means in gains.items():
+            means.append(Mean.of(mean[AWARE][:, k] - mean[other][:, k]))
+        levels.append(" / ".join(f"{100 * scores[:, k].mean():.2f}" for scores in mean.values()))
+    hour, year = ([gain.percent() for gain in means] for means in zip(*gains.values(), strict=True))
+    ours = (
+        f"{hour[0]} at 1 h and {year[0]} at 1 y against direct mapping; {hour[1]} and {year[1]}"
+        f" against as much digital training (direct / digital / aware: {' and '.join(levels)};"
+        f" {len(mean[AWARE])} runs)"
+    )
+    above = [gain.above() for gain in gains[DIRECT]]
     verdict = "reproduced" if all(above) else "in part" if any(above) else "not seen"
+    if len(mean[AWARE]) < 3:
+        verdict += ", from two runs"  # whose standard error says little
     claim = f"{task.title}: hardware-aware training beats direct mapping at 1 h and 1 y"
-    return Report(f"hwa-{key}", claim, "; ".join(parts), verdict, draw(task, found))
+    return Report(f"hwa-{key}", claim, ours, verdict, draw(task, found))
 
 
 def main() -> None:
