@@ -25,6 +25,9 @@ from .circuits import Noise as Noise
 from .deploy import Diagnosis as Diagnosis
 from .deploy import Evaluation as Evaluation
 from .deploy import MvmError as MvmError
+from .deploy import ProgrammingMethod as ProgrammingMethod
+from .deploy import ProgrammingReport as ProgrammingReport
+from .deploy import WriteVerify as WriteVerify
 from .deploy import at as at
 from .deploy import calibrate as calibrate
 from .deploy import compensate as compensate
@@ -34,9 +37,20 @@ from .deploy import evaluate as evaluate
 from .deploy import mvm_error as mvm_error
 from .deploy import normalized_accuracy as normalized_accuracy
 from .deploy import plot_evaluation as plot_evaluation
+from .deploy import plot_response as plot_response
 from .deploy import program as program
+from .deploy import programming_report as programming_report
 from .deploy import recalibrate_batch_norm as recalibrate_batch_norm
 from .errors import MhoError as MhoError
+from .fitting import FittedResponse as FittedResponse
+from .fitting import MeasuredResponse as MeasuredResponse
+from .fitting import Trace as Trace
+from .fitting import fit_response as fit_response
+from .fitting import measured_response as measured_response
+from .fitting import plot_drift as plot_drift
+from .fitting import plot_programming as plot_programming
+from .fitting import plot_symmetry as plot_symmetry
+from .fitting import read_trace as read_trace
 from .mapping import Mapping as Mapping
 from .nn import L1BatchNorm as L1BatchNorm
 from .nn import Quantization as Quantization
@@ -70,7 +84,20 @@ from .studies import robustness as robustness
 from .studies import sensitivity as sensitivity
 from .studies import sharpness as sharpness
 from .tiles import Hardware as Hardware
+from .tiles import Pulses as Pulses
 from .tiles import load as load
+from .training import Agad as Agad
+from .training import Attached as Attached
+from .training import ChoppedTikiTaka as ChoppedTikiTaka
+from .training import Exact as Exact
+from .training import MixedPrecision as MixedPrecision
+from .training import PulsedSGD as PulsedSGD
+from .training import ReadOut as ReadOut
+from .training import ResidualLearning as ResidualLearning
+from .training import ResidualLearningV2 as ResidualLearningV2
+from .training import TikiTaka as TikiTaka
+from .training import TikiTakaV2 as TikiTakaV2
+from .training import attach as attach
 
 linear = of_type(_torch_nn.Linear)
 """Predicate: linear layers."""

@@ -34,7 +34,7 @@ HARDWARE = {
 # What describes the hardware but is no departure from the exact product by itself.
 STRUCTURE = {
     "array": {"rows", "cols", "partition", "combine"},
-    "cell": {"kind", "g_min", "g_max", "signed", "bounded"},
+    "cell": {"kind", "g_min", "g_max", "signed", "bounded", "device"},
     "dac": {"bits", "steps", "range", "rounding", "scheme"},
     "adc": {"bound", "rounding"},
     "noise": set(),

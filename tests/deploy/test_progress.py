@@ -28,6 +28,17 @@ def test_bars_inside_of_another_one_are_hidden(terminal, capfd):
     assert "inner" not in shown
 
 
+def test_a_bar_hides_those_of_its_items_until_it_ends(terminal, capfd):
+    """Such as the rounds of a matrix that is written while chips are evaluated."""
+    for i in progress(range(3), "chips", 3):
+        assert sum(progress(range(i + 1), "rounds", i + 1)) == i * (i + 1) // 2
+        if i == 1:
+            break
+    assert "rounds" not in capfd.readouterr().err
+    list(progress(range(2), "later", 2))
+    assert "later" in capfd.readouterr().err
+
+
 def test_after_an_error_bars_are_shown_again(terminal, capfd):
     with pytest.raises(KeyError), one_bar():
         raise KeyError

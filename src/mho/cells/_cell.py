@@ -11,6 +11,7 @@ from ..errors import DataError, RangeError
 from ..ops import Stream
 from ..spec import Siemens, Variant, format_quantity
 from ._curves import check_curves
+from ._device import Device
 from ._drift import Drift
 from ._faults import Faults, Sites
 from ._programming import Programming
@@ -59,6 +60,10 @@ class Cell(Variant):
     variability: Variability | None = Field(
         default=None, description="Spread from device to device."
     )
+    device: Device | None = Field(
+        default=None,
+        description="How the cell answers pulses; none: it can only be programmed.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Cell":
@@ -96,7 +101,35 @@ class Cell(Variant):
             coefficient = self.drift.coefficient(
                 target.abs(), self.g_max, stream.normal("drift", shape)
             )
-        return CellState(programmed if self.signed else programmed.clamp(min=0.0), coefficient)
+        return CellState(self.possible(programmed), coefficient)
+
+    def hold(self, conductance: Tensor, stream: Stream) -> CellState:
+        """Return cells that hold conductances [S] as they are, by whatever they were written.
+
+        What drift keeps of a cell is drawn as `program` draws it, for the conductance that the cell
+        has, or the end of its range where it lies beyond.
+
+        Args:
+            conductance: (planes, out, in), as an array holds them.
+            stream: draws of this tile.
+
+        Raises:
+            DataError: a conductance is not finite.
+        """
+        held = conductance.detach().to("cpu", torch.float32).contiguous()
+        if not bool(torch.isfinite(held).all()):
+            raise DataError("conductances of written cells must be finite")
+        held, coefficient = self.possible(held), None
+        if self.drift is not None:
+            xi = stream.normal("drift", tuple(held.shape))
+            coefficient = self.drift.coefficient(
+                held.abs().clamp(self.g_min, self.g_max), self.g_max, xi
+            )
+        return CellState(held, coefficient)
+
+    def possible(self, conductance: Tensor) -> Tensor:
+        """Return conductances that cells can have: never below 0, unless they carry a sign."""
+        return conductance if self.signed else conductance.clamp(min=0.0)
 
     def conductance(
         self, state: CellState, seconds: float, stream: Stream, sites: Sites | None = None
@@ -125,13 +158,33 @@ class Cell(Variant):
             g = g + std * stream.normal("read", tuple(g.shape), seconds)
         low, high = (self.g_min, self.g_max) if self.bounded and seconds > 0 else (0.0, math.inf)
         g = g.clamp(low, high)
+        return self.found(torch.copysign(g, programmed) if self.signed else g, stream, sites)
+
+    def found(self, conductance: Tensor, stream: Stream, sites: Sites | None = None) -> Tensor:
+        """Return conductances [S] as the devices of an array make them: spread, and stuck cells."""
+        g = conductance
         if self.variability is not None:
             g = self.variability.apply(g, stream)
-        if self.signed:
-            g = torch.copysign(g, programmed)
         if self.faults is not None:
             g = self.faults.apply(g, stream, self.g_min, self.g_max, self.signed, sites)
         return g
+
+    def drifted(self, state: CellState, seconds: float, stream: Stream) -> Tensor:
+        """Return the conductances [S] after drift alone, without what only reading adds.
+
+        Args:
+            state: what `program` or `hold` returned.
+            seconds: time since then.
+            stream: the same as there.
+
+        Raises:
+            RangeError: the time is negative or not finite, or drift has no meaning at it.
+        """
+        seconds = _time(seconds)
+        g = self._drifted(state.programmed.abs(), state.coefficient, seconds, stream)
+        if self.bounded and seconds > 0:
+            g = g.clamp(self.g_min, self.g_max)
+        return torch.copysign(g, state.programmed) if self.signed else g
 
     def _drifted(
         self, programmed: Tensor, coefficient: Tensor | None, seconds: float, stream: Stream

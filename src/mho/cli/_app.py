@@ -12,6 +12,7 @@ from ._diagnose import diagnose
 from ._diff import diff
 from ._evaluate import evaluate
 from ._explain import explain
+from ._fit import fit
 from ._mvm_error import mvm_error
 from ._presets import presets
 from ._schema import schema
@@ -43,6 +44,7 @@ app.command("mvm-error")(mvm_error)
 app.add_typer(presets, name="presets")
 app.command()(explain)
 app.command()(diff)
+app.command()(fit)
 app.command()(schema)
 
 

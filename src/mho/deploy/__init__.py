@@ -1,5 +1,6 @@
 """The life of a chip: calibrate, program, at, compensate, evaluate, diagnose."""
 
+from ._as_trained import AsTrained as AsTrained
 from ._batches import Forward as Forward
 from ._calibrate import Calibration as Calibration
 from ._calibrate import calibrate as calibrate
@@ -7,6 +8,7 @@ from ._compensate import compensate as compensate
 from ._diagnose import diagnose as diagnose
 from ._diagnosis import Diagnosis as Diagnosis
 from ._diagnosis import LayerDiagnosis as LayerDiagnosis
+from ._direct import Direct as Direct
 from ._effects import CLIPPING as CLIPPING
 from ._effects import DAC_LEVELS as DAC_LEVELS
 from ._effects import EFFECTS as EFFECTS
@@ -26,10 +28,15 @@ from ._mvm_result import MvmError as MvmError
 from ._plot import new_figure as new_figure
 from ._plot import plot_evaluation as plot_evaluation
 from ._plot import save as save
+from ._plot_response import plot_response as plot_response
 from ._pool import pooled as pooled
 from ._program import at as at
 from ._program import erase as erase
 from ._program import program as program
+from ._programming_method import ProgrammingMethod as ProgrammingMethod
+from ._programming_report import ProgrammingReport as ProgrammingReport
+from ._programming_report import WrittenMatrix as WrittenMatrix
+from ._programming_report import programming_report as programming_report
 from ._progress import one_bar as one_bar
 from ._progress import progress as progress
 from ._recalibrate import Recalibration as Recalibration
@@ -37,3 +44,4 @@ from ._recalibrate import recalibrate_batch_norm as recalibrate_batch_norm
 from ._result import Evaluation as Evaluation
 from ._result import half_width as half_width
 from ._result import normalized_accuracy as normalized_accuracy
+from ._write_verify import WriteVerify as WriteVerify

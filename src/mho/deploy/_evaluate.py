@@ -15,6 +15,7 @@ from ._compensate import METHODS, compensate
 from ._model import evaluating, exact_products, kept_chip, own_noise
 from ._pool import pooled
 from ._program import at, erase, program
+from ._programming_method import ProgrammingMethod, chosen
 from ._result import Evaluation
 
 TIMES = ("1 s", "1 h", "1 d", "30 d", "1 y", "10 y")
@@ -28,6 +29,7 @@ def evaluate(
     times: Sequence[str | float] = TIMES,
     instances: int = 10,
     seed: int = 0,
+    method: ProgrammingMethod | str | dict[str, Any] = "direct",
     compensation: str = "global",
     batches: Iterable[Any] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
@@ -36,7 +38,8 @@ def evaluate(
 ) -> Evaluation:
     """Score chip instances of a converted model at several times.
 
-    Instance i is the chip of seed `seed + i` (`mho.program(model, seed=seed + i)` makes it again).
+    Instance i is the chip of seed `seed + i`; `mho.program(model, seed=seed + i, method=method)`
+    makes it again.
     Every score has noise of its own that is a function of seed, instance and time, so the table is
     the same for any number of workers and any order of the times. The model is left as it was.
 
@@ -46,6 +49,7 @@ def evaluate(
         times: since programming.
         instances: chips to make.
         seed: seed of the first chip.
+        method: how the cells get their weights; see `mho.program`.
         compensation: what `mho.compensate` does before each score.
         batches: data for `compensation="affine"`.
         forward: how to run a batch of that data.
@@ -55,11 +59,13 @@ def evaluate(
 
     Raises:
         LifecycleError: the model is not converted or not calibrated.
+        SpecError: an unknown method, or the hardware lacks what it needs.
         RangeError: no instance, no time, or an unknown compensation.
         DataError: a score is not a finite number.
     """
     moments = tuple(seconds(time) for time in times)
     _check(moments, instances, compensation, batches)
+    how = chosen(method)
     converted(model)
     data = list(batches) if batches is not None else None
     with evaluating(model), kept_chip(model):
@@ -67,7 +73,7 @@ def evaluate(
             digital = scored(model, score)
         seeds = tuple(range(seed, seed + instances))
         settings = (compensation, data, forward)
-        scores = chip_scores(model, score, moments, seeds, *settings, workers=workers)
+        scores = chip_scores(model, score, moments, seeds, *settings, method=how, workers=workers)
     return Evaluation(
         times=moments,
         seeds=seeds,
@@ -102,13 +108,15 @@ def chip_scores(
     data: list[Any] | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
     *,
+    method: ProgrammingMethod | str = "direct",
     workers: int | None = 1,
 ) -> NDArray[np.float64]:
     """Return the score of each chip instance at each time, (instances, times).
 
     The model is in eval mode, and is left with another chip: see `evaluating` and `kept_chip`.
     """
-    calls = [(model, score, moments, seed, compensation, data, forward) for seed in seeds]
+    settings = (compensation, data, forward, chosen(method))
+    calls = [(model, score, moments, seed, *settings) for seed in seeds]
     return np.array(pooled(_instance, calls, "evaluating chips", workers))
 
 
@@ -120,10 +128,11 @@ def _instance(
     compensation: str,
     data: list[Any] | None,
     forward: Callable[[nn.Module, Any], Any] | None,
+    method: ProgrammingMethod,
 ) -> list[float]:
     """Score one chip at every time."""
     erase(model)  # the chip before this one need not be kept meanwhile
-    program(model, seed=seed)
+    program(model, seed=seed, method=method)
     scores = []
     for moment in moments:
         at(model, moment)

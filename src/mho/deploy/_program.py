@@ -1,14 +1,22 @@
 """Chip instances in time: program, at, erase."""
 
+from typing import Any
+
 from torch import nn
 
 from ..errors import RangeError
 from ..nn import converted
 from ..spec import seconds
 from ._model import programmed
+from ._programming_method import ProgrammingMethod, chosen
 
 
-def program(model: nn.Module, *, seed: int = 0) -> nn.Module:
+def program(
+    model: nn.Module,
+    *,
+    seed: int = 0,
+    method: ProgrammingMethod | str | dict[str, Any] = "direct",
+) -> nn.Module:
     """Write the model's weights onto the cells of chip instance `seed`, in place.
 
     Everything that tells one chip from another (programming errors, drift exponents, stuck cells,
@@ -19,17 +27,23 @@ def program(model: nn.Module, *, seed: int = 0) -> nn.Module:
     Args:
         model: a converted model.
         seed: number of the chip instance.
+        method: how the cells get their weights. `"direct"`: the targets, with the errors of the
+            cell's programming law. `"as_trained"`: they hold the weights already, as arrays do that
+            were trained in memory, so there is no such error. `mho.WriteVerify(...)`: by pulses on
+            the cell's device, read after read; see `mho.programming_report`.
 
     Raises:
         LifecycleError: the model is not converted.
+        SpecError: an unknown method, or the hardware lacks what it needs, such as a device.
         DataError: a weight is not finite. Nothing was programmed then.
         RangeError: a weight exceeds the mapping's fixed scale, or the seed is negative.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise RangeError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}.")
+    write = chosen(method).write
     found = converted(model)
     # All or nothing: a weight or a law that refuses leaves every layer as it was.
-    chips = [site.crossbar.new_chip(site.matrix, seed) for site in found]
+    chips = [site.crossbar.new_chip(site.matrix, seed, write) for site in found]
     for site, chip in zip(found, chips, strict=True):
         site.crossbar.set_chip_state(chip)
     return model

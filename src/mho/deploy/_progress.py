@@ -22,12 +22,17 @@ def one_bar() -> Iterator[None]:
 def progress(
     items: Iterable[T], description: str, total: int | None = None
 ) -> Generator[T, None, None]:
-    """Yield the items and show how many are done; the bar vanishes at the end."""
+    """Yield the items and show how many are done; the bar vanishes at the end.
+
+    Within another bar's items, none is shown.
+    """
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     shown = (console.is_terminal or console.is_jupyter) and not _hidden
-    yield from track(
-        items, description, total=total, console=console, transient=True, disable=not shown
-    )
+    if not shown:
+        yield from items
+        return
+    with one_bar():
+        yield from track(items, description, total=total, console=console, transient=True)

@@ -27,6 +27,8 @@ from ._packed import save_quantized as save_quantized
 from ._quantize import Quantization as Quantization
 from ._quantize import quantize as quantize
 from ._receipt import Receipt as Receipt
+from ._recording import Recorded as Recorded
+from ._recording import Recorder as Recorder
 from ._rnn import AnalogGRU as AnalogGRU
 from ._rnn import AnalogLSTM as AnalogLSTM
 from ._rnn import AnalogRNN as AnalogRNN

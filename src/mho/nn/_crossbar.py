@@ -22,10 +22,10 @@ from ..tiles import (
     mvm,
     nominal,
     present,
-    program,
     spread_over_rows,
 )
 from ._checkpoint import DTYPES, read_record, record
+from ._recording import Recorder, recorded
 
 CHIP = ("programmed", "coefficient", "scale", "seed", "seconds")
 CALIBRATION = ("input_range", "output_bound")
@@ -55,6 +55,10 @@ class Modifier(Protocol):
         ...
 
 
+Writer = Callable[[Tensor, "Crossbar", Stream], tuple[Programmed, object]]
+"""Writes a matrix (out, rows) onto the cells of a crossbar, and tells about it."""
+
+
 class Crossbar(nn.Module):
     """A weight matrix (out, rows) on arrays: its calibration, its cells, and its clock.
 
@@ -71,6 +75,9 @@ class Crossbar(nn.Module):
         observer: while set, products are exact and their inputs go to it (calibration).
         modifier: while set, changes what unprogrammed arrays multiply with in training mode
             (hardware-aware training).
+        recorder: while set, unprogrammed arrays are trained in memory: in training mode the weight
+            gets no gradient, and the recorder what a gradient is made of.
+        report: what the method that programmed the cells tells about it, if anything.
         clipped: while set, a leaf (2, row-slices) whose gradient takes up, for every backward pass,
             the share of inputs at a learned range, and 1.
     """
@@ -93,7 +100,9 @@ class Crossbar(nn.Module):
         self.hardware, self.geometry, self.name, self.tile = hardware, geometry, name, name
         self.observer: Callable[[Crossbar, Tensor, Tensor], None] | None = None
         self.modifier: Modifier | None = None
+        self.recorder: Recorder | None = None
         self.clipped: Tensor | None = None
+        self.report: object | None = None
         self._present: Present | None = None
         for key in (*CHIP, *CALIBRATION, *CORRECTION, *ADAPTED, "record"):
             learned = key == "input_range" and isinstance(hardware.dac.range, Learned)
@@ -113,6 +122,7 @@ class Crossbar(nn.Module):
         kept = (self.programmed, self.gain, self.offset, self.clip_bound, self.output_scale)
         return (
             self.observer is None
+            and self.recorder is None
             and self._active_modifier is None
             and self.hardware.ideal_product
             and self.hardware.mapping.exact
@@ -146,6 +156,9 @@ class Crossbar(nn.Module):
         if operand is None and self._draws_per_sample and geometry.batched(x):
             each = [mvm(one, self.operand(weight), self.hardware, geometry) for one in x.split(1)]
             y = torch.cat(each)
+        elif self.recorder is not None and self._records and weight.requires_grad:
+            operand = operand or self.operand(weight)
+            y = recorded(x, weight, operand, self.hardware, geometry, self.recorder)
         else:
             y = mvm(x, operand or self.operand(weight), self.hardware, geometry)
         if self.offset is not None:
@@ -199,7 +212,13 @@ class Crossbar(nn.Module):
             modifier = self._active_modifier
             if modifier is not None:
                 weight = modifier.quantized(weight, self)
-            base = nominal(weight, self.hardware, self.geometry)
+            if self._records:
+                weight = weight.detach()
+            if self.recorder is not None and self.recorder.scale is not None:
+                columns = (self.geometry.parts, self.geometry.out)
+                base = Operand(weight, weight.detach().new_full(columns, self.recorder.scale))
+            else:
+                base = nominal(weight, self.hardware, self.geometry)
             operand = Operand(base.weight, base.scale, base.significance, **ready)
             return operand if modifier is None else modifier.disturbed(operand, weight, self)
         significance = self.hardware.mapping.significance
@@ -245,6 +264,10 @@ class Crossbar(nn.Module):
         return self.modifier if active and self.modifier and self.modifier.disturbs else None
 
     @property
+    def _records(self) -> bool:
+        return self.recorder is not None and self.training and not self.is_programmed
+
+    @property
     def _draws_per_sample(self) -> bool:
         modifier = self._active_modifier
         return modifier is not None and modifier.per_sample
@@ -268,17 +291,22 @@ class Crossbar(nn.Module):
 
     # Life of a chip -------------------------------------------------------------------------------
 
-    def new_chip(self, weight: Tensor, seed: int) -> dict[str, Any]:
+    def new_chip(self, weight: Tensor, seed: int, write: Writer) -> dict[str, Any]:
         """Return the chip instance `seed` at 0 s, its cells written with the matrix (out, rows).
 
         Nothing is changed yet: `set_chip_state` puts the result in place.
+
+        Args:
+            weight: the matrix.
+            seed: number of the chip instance.
+            write: how the cells get it.
         """
         if weight.is_meta:
             raise LifecycleError(
                 f"{self.name} is on the meta device and has no values: load the weights first."
             )
         stream = Stream(seed, self.name)
-        done = program(self.target(weight.detach()), self.hardware, self.geometry, stream)
+        done, report = write(self.target(weight.detach()), self, stream)
         now = present(done, self.hardware, self.geometry, stream, 0.0)
         state: dict[str, Any] = {
             "programmed": done.cells.programmed,
@@ -290,7 +318,8 @@ class Crossbar(nn.Module):
         }
         moved = {k: v if v is None else v.to(weight.device) for k, v in state.items()}
         corrections = dict.fromkeys(CORRECTION)
-        return {**moved, **corrections, "_present": _moved(now, weight.device), "tile": self.name}
+        own = {"_present": _moved(now, weight.device), "tile": self.name, "report": report}
+        return {**moved, **corrections, **own}
 
     def set_clock(self, seconds: float, now: Present | None = None) -> None:
         """Let the arrays compute as they do `seconds` after programming.
@@ -322,13 +351,13 @@ class Crossbar(nn.Module):
         """Forget the chip instance; calibration stays."""
         for key in (*CHIP, *CORRECTION):
             setattr(self, key, None)
-        self._present, self.tile = None, self.name
+        self._present, self.tile, self.report = None, self.name, None
         if all(getattr(self, key) is None for key in (*CALIBRATION, *ADAPTED)):
             self.record = None  # the state-dict keys are those of the digital twin again
 
     def chip_state(self) -> dict[str, Any]:
         """Return the chip instance, its time and its corrections, to be given back later."""
-        keys = (*CHIP, *CORRECTION, "record", "_present", "tile")
+        keys = (*CHIP, *CORRECTION, "record", "_present", "tile", "report")
         return {key: getattr(self, key) for key in keys}
 
     def set_chip_state(self, state: dict[str, Any]) -> None:
@@ -402,7 +431,7 @@ class Crossbar(nn.Module):
             return
         if self.record is None or self.record.is_meta:
             return
-        self.tile, self._present = self.name, None
+        self.tile, self._present, self.report = self.name, None, None
         if self.seconds is not None:
             self.tile = read_record(self.record)[1]
             self.set_clock(float(self.seconds))

@@ -21,10 +21,18 @@ class Stream:
     seed: int
     tile: str
 
-    def _generator(self, purpose: str, step: int | float) -> np.random.Generator:
+    def _digest(self, purpose: str, step: int | float) -> bytes:
         name = f"{self.seed}\x1f{self.tile}\x1f{purpose}\x1f{step!r}".encode()
-        key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
+        return hashlib.blake2b(name, digest_size=16).digest()
+
+    def _generator(self, purpose: str, step: int | float) -> np.random.Generator:
+        key = int.from_bytes(self._digest(purpose, step), "little")
         return np.random.Generator(np.random.Philox(key=key))
+
+    def key(self, purpose: str) -> tuple[int, int]:
+        """Two numbers of 32 bits, the key of a counter generator for draws in kernels."""
+        digest = self._digest(purpose, 0)
+        return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
     def normal(self, purpose: str, shape: tuple[int, ...], step: int | float = 0) -> Tensor:
         """Standard normal numbers of `shape`."""

@@ -134,6 +134,27 @@ def program(weight: Tensor, hardware: Hardware, geometry: Geometry, stream: Stre
     return Programmed(cell.program(target, stream), scale)
 
 
+def hold(
+    relative: Tensor, scale: Tensor, hardware: Hardware, geometry: Geometry, stream: Stream
+) -> Programmed:
+    """Return cells that hold relative weights (out, rows) as they are, by whatever was written.
+
+    Args:
+        relative: weights in units of `scale`; 1 is g_max, and arrays may hold more.
+        scale: the weight that g_max stands for, (row-slices, out).
+        hardware: its mapping and its cells.
+        geometry: how the weights lie on the arrays.
+        stream: draws of this tile.
+
+    Raises:
+        DataError: a weight is not finite.
+    """
+    cell = hardware.cell
+    w = relative.detach().to("cpu", torch.float32)
+    conductance = hardware.mapping.encode(w, cell.g_min, cell.g_max)
+    return Programmed(cell.hold(conductance, stream), scale.float().cpu())
+
+
 def present(
     programmed: Programmed, hardware: Hardware, geometry: Geometry, stream: Stream, seconds: float
 ) -> Present:

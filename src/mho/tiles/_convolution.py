@@ -161,6 +161,10 @@ class Convolution(Geometry):
         """(B, out, ...) -> (N, out)."""
         return y.movedim(1, -1).reshape(-1, self.out)
 
+    def vectors_of(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> (N, G, rows)."""
+        return Patches(**_fields(self)).vectors_of(x)
+
     def combine(self, y: Tensor, like: Tensor) -> Tensor:
         """(B, out, ...)."""
         if self.parts * self.slices > 1:
@@ -237,8 +241,12 @@ class Patches(Convolution):
 
     def split(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (N, G, R, k) with N = B * pixels."""
+        return pad_slices(self.vectors_of(x), self.partition.rows)
+
+    def vectors_of(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> (N, G, rows)."""
         patches = self._patches(x).unflatten(-2, (self.groups, -1)).flatten(-2)  # (B, ..., G, rows)
-        return pad_slices(patches, self.partition.rows).flatten(0, -4)
+        return patches.flatten(0, -3)
 
     def product(self, v: Tensor, weight: Tensor) -> Tensor:
         """(N, G, R, S o)."""

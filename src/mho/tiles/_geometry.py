@@ -110,6 +110,15 @@ class Geometry(ABC):
         """Return a layer's output as (vectors, out)."""
 
     @abstractmethod
+    def vectors_of(self, x: Tensor) -> Tensor:
+        """Return a layer's input as (vectors, groups, rows), in the order of `by_output`."""
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels, each with its own inputs and outputs."""
+        return 1
+
+    @abstractmethod
     def combine(self, y: Tensor, like: Tensor) -> Tensor:
         """Add the partial sums and slices: a product becomes a layer's output for input `like`."""
 
@@ -214,6 +223,10 @@ class Dense(Geometry):
     def by_output(self, y: Tensor) -> Tensor:
         """(..., out) -> (N, out)."""
         return y.reshape(-1, self.out)
+
+    def vectors_of(self, x: Tensor) -> Tensor:
+        """(..., rows) -> (N, 1, rows)."""
+        return x.reshape(-1, 1, self.rows)
 
     def combine(self, y: Tensor, like: Tensor) -> Tensor:
         """(..., out)."""
