@@ -13,6 +13,7 @@ PARTS = {
     "lenet": parts.lenet,
     "linear": parts.linear,
     "training": parts.training,
+    "in-memory": parts.in_memory_training,
     "memory": parts.footprint,
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import models
+from . import in_memory, models
 from .contenders import NOISY, PLAIN
 from .training import CONSTANT
 from .training import PLAIN as TRAINED
@@ -88,6 +88,32 @@ def _training_here(adapted: bool) -> int:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(batch), labels).backward()
         optimizer.step()
+    return _bytes("VmHWM") - before
+
+
+def measure_in_memory(who: str, what: str = "") -> int:
+    """Peak resident memory of three steps of the LeNet in memory, above an empty process.
+
+    Args:
+        who: plain, mho or aihwkit.
+        what: mho's algorithm, or aihwkit's preset.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_in_memory_here, (who, what))
+
+
+def _in_memory_here(who: str, what: str) -> int:
+    make = {
+        "plain": lambda network: in_memory.plain(network),
+        "mho": lambda network: in_memory.trained(network, what),
+        "aihwkit": lambda network: in_memory.peer_trained(network, what),
+    }[who]
+    make(in_memory.small).make()()  # loads and compiles what is loaded and compiled late
+    before = _bytes("VmRSS")
+    _restart_peak()
+    step = make(in_memory.lenet).make()
+    for _ in range(3):
+        step()
     return _bytes("VmHWM") - before
 
 

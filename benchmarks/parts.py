@@ -9,10 +9,10 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from . import breakdown, memory, models, peers, report
+from . import breakdown, in_memory, memory, models, peers, report
 from . import training as T
 from .contenders import NOISY, ONE_ARRAY, PLAIN, QUANTIZED, STANDARD, Contender
-from .races import Limit, Race, TrainingRace, against_peers, against_torch
+from .races import Limit, PulsedRace, Race, TrainingRace, against_peers, against_torch
 from .timing import Paired, paired
 from .training import Step, Training
 
@@ -84,6 +84,53 @@ def training(pairs: int) -> list[Table]:
         row = ("3 x 4096 x 4096, batch 64, Adam: peak of training", plain, adapted, Limit(1.3))
         tables.append(report.footprint([row]))
     return tables
+
+
+def in_memory_training(pairs: int) -> list[Table]:
+    """Pulsed updates, and steps of training in memory, against digital training and the peer."""
+    M = in_memory
+    batch = M.update("batch")
+    peer = "aihwkit" in peers.installed()
+    updates = [PulsedRace(M.update(f), batch) for f in ("pulse", "moments")]
+    if peer:
+        own, limits = M.peer_update(), (("batch", 15), ("pulse", 3))
+        updates += [PulsedRace(own, M.update(f), Limit(n, at_least=True)) for f, n in limits]
+    title = f"Pulsed update, {M.SIDE} x {M.SIDE} soft bounds, batch {M.BATCH}, {M.SLOTS} slots"
+    tables = [_pulsed(title, updates, pairs)]
+    plain, buffered = "IdealizedPreset", "TTv2IdealizedPreset"
+    for name, network, limits in (
+        ("LeNet", M.lenet, (("PulsedSGD", plain, 8), ("TikiTakaV2", buffered, 40))),
+        ("Perceptron 784-256-128-10", M.perceptron, (("TikiTakaV2", buffered, 15),)),
+    ):
+        races = []
+        for algorithm, preset, limit in limits:
+            own = M.trained(network, algorithm)
+            races.append(PulsedRace(own, M.plain(network)))
+            if peer:
+                other = M.peer_trained(network, preset)
+                races.append(PulsedRace(other, own, Limit(limit, at_least=True)))
+        tables.append(_pulsed(f"{name}, batch {M.BATCH}, a step in memory", races, pairs))
+    if memory.told_here():
+        base = memory.measure_in_memory("plain")
+        ways = [("mho", algorithm) for algorithm in ("PulsedSGD", "TikiTakaV2")]
+        ways += [("aihwkit", preset) for preset in (plain, buffered)] if peer else []
+        rows = [
+            (
+                f"LeNet in memory, {who} {what}: peak",
+                base,
+                memory.measure_in_memory(who, what),
+                None,
+            )
+            for who, what in ways
+        ]
+        tables.append(report.footprint(rows))
+    return tables
+
+
+def _pulsed(title: str, races: list[PulsedRace], pairs: int) -> Table:
+    shown = track(races, title, transient=True, disable=not sys.stdout.isatty())
+    results = [(race, paired(race.subject.make(), race.baseline.make(), pairs)) for race in shown]
+    return report.races(title, results)
 
 
 def _trained(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from . import contenders, peers
 from .contenders import NOISY, PLAIN, QUANTIZED, STANDARD, Contender
+from .in_memory import Pulsed
 from .training import Training
 
 
@@ -38,6 +39,15 @@ class TrainingRace:
 
     subject: Training
     baseline: Training
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True)
+class PulsedRace:
+    """The same for pulsed updates and training in memory."""
+
+    subject: Pulsed
+    baseline: Pulsed
     limit: Limit | None = None
 
 

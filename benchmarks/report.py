@@ -10,7 +10,7 @@ from rich.table import Table
 
 from . import THREADS, peers
 from .breakdown import dearest
-from .races import Limit, Race, TrainingRace
+from .races import Limit, PulsedRace, Race, TrainingRace
 from .timing import Paired
 
 
@@ -52,7 +52,7 @@ def speed(title: str, results: Iterable[tuple[Race, Paired, float]]) -> Table:
     return table
 
 
-def races(title: str, results: Iterable[tuple[TrainingRace, Paired]]) -> Table:
+def races(title: str, results: Iterable[tuple[TrainingRace | PulsedRace, Paired]]) -> Table:
     """Median times and paired ratios of training, one race a row."""
     table = Table(title=title, title_justify="left")
     for heading in ("training", "ms", "against", "ms", "ratio", "min … max", "of fastest", "limit"):

@@ -111,7 +111,7 @@ class Report:
 
         The claim on the page is longer and written by hand.
         """
-        row = rf"^(\| \[[^\]]*\]\(#{re.escape(self.key)}\) \|[^|]*\|)[^|]*\|[^|]*\|$"
+        row = rf"^(\| \[[^\]]*\]\(#{re.escape(self.key)}\)[^|]*\|[^|]*\|)[^|]*\|[^|]*\|$"
         answers = f" {self.ours} | {self.verdict} |"
         page, count = re.subn(row, lambda m: m[1] + answers, page, flags=re.MULTILINE)
         if count != 1:

@@ -37,6 +37,14 @@ def test_the_worked_examples_of_extend_run_in_order(forgotten_kinds):
         exec(compile(block, "docs/extend.md", "exec"), namespace)  # asserts inside
 
 
+def test_the_examples_of_training_run_in_order():
+    namespace: dict[str, object] = {"__name__": "training"}
+    code = blocks("training.md", "python")
+    assert len(code) == 2, "the page lost its examples"
+    for block in code:
+        exec(compile(block, "docs/training.md", "exec"), namespace)  # asserts inside
+
+
 def test_the_measured_device_of_extend_loads(tmp_path):
     (document,) = blocks("extend.md", "yaml")
     file = tmp_path / "my.yaml"
@@ -46,7 +54,7 @@ def test_the_measured_device_of_extend_loads(tmp_path):
     assert hardware.cell.drift.t0 == 60.0
 
 
-@pytest.mark.parametrize("page", ["index.md", "choose.md", "faq.md"])
+@pytest.mark.parametrize("page", ["index.md", "choose.md", "faq.md", "training.md", "devices.md"])
 def test_pages_name_only_public_names_that_exist(page):
     text = (DOCS / page).read_text(encoding="utf8")
     names = set(re.findall(r"\bmho\.([a-z_A-Z]+)", text))

@@ -29,6 +29,11 @@ ROWS = {
     "batch_norm": {"batch-norm", "recalibration"},
     "l1_batch_norm": {"l1-batch-norm"},
     "learning_rate": {"learning-rate"},
+    "implicit_penalty": {"implicit-penalty"},
+    "correlation_detection": {"correlation-detection"},
+    "programming_map": {"programming-map"},
+    "residual_learning": {"residual-learning"},
+    "perceptron": {"perceptron", "power-response"},
 }
 
 
