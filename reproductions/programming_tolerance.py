@@ -68,7 +68,8 @@ def draw(found: Multiples) -> object:
     axes.set_xscale("log", base=2)
     axes.axvline(1, color="0.5", linewidth=1)
     axes.set_xlabel("strength at which the normalized accuracy is still 99 %, x standard")
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[1]:  # where nothing is tolerated, nothing is drawn
+        axes.legend(frameon=False)
     return figure
 
 
