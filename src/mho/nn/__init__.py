@@ -2,6 +2,7 @@
 
 from ._attention import AnalogMultiheadAttention as AnalogMultiheadAttention
 from ._checkpoint import digital_state_dict as digital_state_dict
+from ._chip_instance import gathered as gathered
 from ._conv import AnalogConv1d as AnalogConv1d
 from ._conv import AnalogConv2d as AnalogConv2d
 from ._conv import AnalogConv3d as AnalogConv3d
@@ -12,7 +13,6 @@ from ._convert import convert as convert
 from ._convert import restore as restore
 from ._crossbar import Crossbar as Crossbar
 from ._crossbar import Modifier as Modifier
-from ._crossbar import gathered as gathered
 from ._fold import Folding as Folding
 from ._fold import fold_batch_norm as fold_batch_norm
 from ._layer import Analog as Analog

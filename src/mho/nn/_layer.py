@@ -11,7 +11,8 @@ from ..mapping import Partition, split
 from ..ops import differentiable
 from ..tiles import Dense, Geometry, Hardware
 from ._checkpoint import problems, refuse
-from ._crossbar import Crossbar, gathered
+from ._chip_instance import gathered
+from ._crossbar import Crossbar
 
 
 class Crossbars(nn.ModuleDict):
