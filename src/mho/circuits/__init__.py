@@ -2,6 +2,8 @@
 
 from ._adc import ADC as ADC
 from ._array import Array as Array
+from ._combine import Combine as Combine
+from ._combine import CurrentSum as CurrentSum
 from ._dac import DAC as DAC
 from ._dac import half_steps as half_steps
 from ._digital import Digital as Digital
@@ -23,5 +25,6 @@ from ._scheme import PositiveNegative as PositiveNegative
 from ._scheme import Scheme as Scheme
 from ._transfer import Compressive as Compressive
 from ._transfer import Transfer as Transfer
+from ._wires import ColumnDrop as ColumnDrop
 from ._wires import FirstOrder as FirstOrder
 from ._wires import Wires as Wires

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..spec import Spec
+from ._combine import Combine, CurrentSum
 from ._wires import Wires
 
 
@@ -21,8 +22,8 @@ class Array(Spec):
         default="balanced",
         description="Spread a matrix evenly over the arrays it needs, or fill them in turn.",
     )
-    combine: Literal["current_sum"] = Field(
-        default="current_sum", description="Currents of a column add at a virtual ground."
+    combine: Combine = Field(
+        default=CurrentSum(), description="How the cells of a column make its signal."
     )
     wires: Wires | None = Field(default=None, description="Wire resistance. None is ideal.")
     polarity_spread: float = Field(

@@ -11,7 +11,23 @@ from ..spec import Variant
 
 
 class Wires(Variant):
-    """A model of what wire resistance does to a product, as a drop of each column's signal."""
+    """A model of what wire resistance does to a product."""
+
+    @abstractmethod
+    def effective(self, g: Tensor) -> Tensor:
+        """Return conductances whose currents, without wires, are those of `g` with them.
+
+        Args:
+            g: conductances (..., planes, columns, rows) of whole arrays [S].
+        """
+
+
+class ColumnDrop(Wires):
+    """A model that takes a drop off each column's signal, and so depends on the input."""
+
+    def effective(self, g: Tensor) -> Tensor:
+        """The cells as they are: the drop is found for every product."""
+        return g
 
     @abstractmethod
     def profile(self, position: Tensor, rows: Tensor) -> Tensor:
@@ -28,7 +44,7 @@ class Wires(Variant):
         """
 
 
-class FirstOrder(Wires):
+class FirstOrder(ColumnDrop):
     """The first-order drop along a column, a cubic in the column's load.
 
     With relative weights w and drives v, n rows and the ratio `conductance_ratio` of a wire
@@ -52,7 +68,7 @@ class FirstOrder(Wires):
         return 1 - (1 - position / rows) ** 2
 
     def drop(self, load: Tensor, weighted: Tensor, rows: Tensor) -> Tensor:
-        """See `Wires.drop`."""
+        """See `ColumnDrop.drop`."""
         a = times(load, rows / self.conductance_ratio)
         cubic = times(plus(times(plus(0.05 * a, -0.2), a), 0.5), a)
         return times(times(cubic, self.scale), weighted)

@@ -74,6 +74,7 @@ class Crossbar(ChipInstance):
             and self._active_modifier is None
             and self.hardware.ideal_product
             and self.hardware.mapping.exact
+            and not self.hardware.array_acts
             and all(value is None for value in kept)
         )
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..cells import CellState, Sites
 from ..errors import DataError, RangeError
 from ..ops import Stream, all_finite
+from ._effective import effective
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Columns, Operand
@@ -85,14 +86,13 @@ def nominal(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Operand:
     """Return a weight (out, rows) as ideal cells and nominal converters would hold it."""
     mapping = hardware.mapping
     scale = column_scale(weight, mapping.scaling, geometry, mapping.w_max)
-    if mapping.exact and len(mapping.significance) == 1:
+    if mapping.exact and len(mapping.significance) == 1 and not hardware.array_acts:
         return Operand(weight, scale)
     per_cell = spread_over_rows(scale, geometry)
     relative = (weight.detach() / per_cell).clamp(-1, 1)
     cell = hardware.cell
-    decoded = mapping.decode(
-        mapping.encode(relative, cell.g_min, cell.g_max), cell.g_min, cell.g_max
-    )
+    g = mapping.encode(relative, cell.g_min, cell.g_max)
+    decoded = mapping.decode(effective(g, hardware, geometry), cell.g_min, cell.g_max)
     slices = decoded * per_cell  # (slices, out, rows)
     if torch.is_grad_enabled() and weight.requires_grad:
         # Straight through: the gradient takes the way of the most significant slice.
@@ -161,6 +161,7 @@ def present(
     """Return the arrays as they compute `seconds` after programming."""
     cell, mapping = hardware.cell, hardware.mapping
     g = cell.conductance(programmed.cells, seconds, stream, sites(geometry))
+    g = effective(g, hardware, geometry)
     per_cell = spread_over_rows(programmed.scale.cpu(), geometry)
     weight = (mapping.decode(g, cell.g_min, cell.g_max) * per_cell).flatten(0, 1)  # (columns, rows)
     weight, drive = _row_drivers(weight, hardware, geometry, stream)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..circuits import Phase
+from ..circuits import ColumnDrop, Phase
 from ..ops import plus, times
 from ._operand import Setting
 
@@ -39,7 +39,8 @@ def column_signal(phase: Phase, setting: Setting) -> Signal:
         return Signal(y, None, None)
     unit = setting.on_columns((setting.full * operand.scale).reciprocal(), y)
     variance = _read_variance(drive, weight, unit, setting)
-    if hardware.array.wires is None and hardware.adc.front_end is None:
+    dropping = isinstance(hardware.array.wires, ColumnDrop)
+    if not dropping and hardware.adc.front_end is None:
         return Signal(y, unit, variance)
     y = _wire_drop(times(y, unit), drive, weight, unit, setting)
     return Signal(_front_end(y, drive, setting), None, variance)
@@ -73,7 +74,7 @@ def _wire_drop(
     y: Tensor, drive: Tensor, weight: Tensor, inverse: Tensor, setting: Setting
 ) -> Tensor:
     wires, geometry = setting.hardware.array.wires, setting.geometry
-    if wires is None:
+    if not isinstance(wires, ColumnDrop):
         return y
     sizes = torch.tensor(geometry.partition.rows, device=y.device)
     pairs = zip(sizes, geometry.partition.rows, strict=True)

@@ -7,7 +7,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from ..cells import Cell, Ideal
-from ..circuits import ADC, DAC, Array, Digital, Float, Noise
+from ..circuits import ADC, DAC, Array, ColumnDrop, Digital, Float, Noise
 from ..errors import PresetError, SpecError
 from ..mapping import Differential, Mapping
 from ..spec import Spec, Variant, document, nearest
@@ -87,8 +87,15 @@ class Hardware(Spec):
         adc, noise = self.adc, self.noise
         return any((
             adc.bound is not None, adc.front_end is not None, adc.asymmetry, adc.gain_spread,
-            adc.offset_spread, noise.output, noise.read is not None, self.array.wires is not None,
+            adc.offset_spread, noise.output, noise.read is not None,
+            isinstance(self.array.wires, ColumnDrop),
         ))  # fmt: skip
+
+    @property
+    def array_acts(self) -> bool:
+        """Whether cells compute as anything else than their own conductances."""
+        wires, combine = self.array.wires, self.array.combine
+        return not (wires is None or isinstance(wires, ColumnDrop)) or not combine.plain
 
     @property
     def arrays_apart(self) -> bool:
