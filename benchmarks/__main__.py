@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
-from . import THREADS, parts, peers, report
+from . import THREADS, parts, peers, report, wires
 
 PARTS = {
     "lenet": parts.lenet,
@@ -15,6 +15,7 @@ PARTS = {
     "training": parts.training,
     "in-memory": parts.in_memory_training,
     "memory": parts.footprint,
+    "wires": wires.tables,
 }
 
 

@@ -57,8 +57,16 @@ def fashion_mnist_file(name: str, sha256: str) -> Path:
     raise DataMissing(f"Fashion-MNIST's {name} is not in {tried}: {INSTALL}")
 
 
+def mnist_file(name: str, sha256: str) -> Path:
+    """Locate a file of MNIST in `$MNIST` if set, else in `.data/mnist`."""
+    root = Path(__file__).resolve().parents[1] / ".data" / "mnist"
+    return check(Path(os.environ.get("MNIST") or root) / name, sha256)
+
+
 def read_idx(path: Path) -> np.ndarray:
-    """Read a gzipped IDX file of bytes: 0, 0, 8, rank; the sizes as big-endian int32; the data."""
-    raw = gzip.decompress(path.read_bytes())
+    """Read an IDX file of bytes, gzipped or not: 0, 0, 8, rank; sizes as big-endian int32; data."""
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        raw = gzip.decompress(raw)
     shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)

@@ -12,14 +12,14 @@ WIDTH, HEADS, BLOCKS, PATCH = 128, 4, 2, 7
 class Block(nn.Module):
     """Attention and a perceptron, each around a norm before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (images, patches, 128) to the same."""
+        """Map (images, patches, width) to the same."""
         y = self.norm1(x)
         parts = (
             layer(y).unflatten(-1, (HEADS, -1)).transpose(1, 2)
@@ -33,12 +33,12 @@ class Block(nn.Module):
 class VisionTransformer(nn.Module):
     """Sixteen patches of 7x7 pixels, two blocks, and a linear layer on the mean of the patches."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH, classes: int = 10) -> None:
         super().__init__()
-        self.enter = nn.Linear(PATCH * PATCH, WIDTH)
-        self.position = nn.Parameter(0.02 * torch.randn((28 // PATCH) ** 2, WIDTH))
-        self.blocks = nn.Sequential(*(Block() for _ in range(BLOCKS)))
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 10)
+        self.enter = nn.Linear(PATCH * PATCH, width)
+        self.position = nn.Parameter(0.02 * torch.randn((28 // PATCH) ** 2, width))
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(BLOCKS)))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (images, 1, 28, 28) to scores (images, 10)."""

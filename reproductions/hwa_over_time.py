@@ -50,7 +50,7 @@ SIZES: dict[str, dict[str, Size]] = {
         "smoke": Size(2, 1, 3, partial(SpokenDigits, epochs=1)),
     },
     "spelling": {
-        "full": Size(2, 2, 600, partial(Spelling, tests=500)),
+        "full": Size(2, 2, 1500, partial(Spelling, tests=500)),
         "quick": Size(2, 2, 100, partial(Spelling, tests=500)),
         "smoke": Size(2, 1, 2, partial(Spelling, tests=50)),
     },

@@ -13,44 +13,32 @@ while residual learning trains as well as on other devices.
     python reproductions/perceptron.py --quick
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from _common import Mean, Report, new_axes, options
+from _common import Mean, Report, options
 from _examples import fashion
-from torch import Tensor, nn
-from torch.nn import functional as F
+from _networks_in_memory import (
+    Images,
+    Way,
+    batches,
+    draw_accuracies,
+    held_out_images,
+    listed,
+    train,
+    training_images,
+)
+from torch import nn
 
 import mho
-from mho.training import Algorithm
 
 BATCH = 64
 FINE, COARSE = "reram-sb-2018", "reram-om-2022"  # about 1000 and 20 states
 ZERO = {"cell.device.subtract_symmetry_point": True}
 RARELY = {"cell.device.refresh_every": 50}
 BUFFERED: dict[str, Any] = {"columns": 196, "fast_learning_rate": 0.5}
-
-
-@dataclass(frozen=True)
-class Way:
-    """An algorithm on a device.
-
-    Attributes:
-        name: for the table.
-        preset: the hardware; None is a digital network.
-        algorithm: what trains it.
-        rate: learning rate.
-        changes: of the preset.
-    """
-
-    name: str
-    preset: str | None
-    algorithm: Algorithm
-    rate: float
-    changes: dict[str, Any] = field(default_factory=dict)
 
 
 WAYS = (
@@ -77,11 +65,12 @@ STEEP: dict[str, Any] = {
 }  # fmt: skip
 """Cells of the second row. There the largest weight of a layer begins at the bound, so that cells
 use all of their range."""
-STEEP_WAYS: dict[str, tuple[Algorithm, float]] = {
-    "exact": (mho.Exact(), 0.2),
-    "SGD": (mho.PulsedSGD(), 0.2),
-    "residual learning": (mho.ResidualLearning(columns=112), 0.5),
-}
+STEEP_HARDWARE = mho.Hardware(cell={"kind": "ideal", "device": STEEP})  # pyright: ignore
+STEEP_WAYS = (
+    Way("exact", STEEP_HARDWARE, mho.Exact(), 0.2, fill=1.0),
+    Way("SGD", STEEP_HARDWARE, mho.PulsedSGD(), 0.2, fill=1.0),
+    Way("residual learning", STEEP_HARDWARE, mho.ResidualLearning(columns=112), 0.5, fill=1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -111,86 +100,21 @@ def network(seed: int) -> nn.Module:
         )  # fmt: skip
 
 
-def batches(size: Size, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield random batches of the first images."""
-    x, y = fashion.load_images("train")
-    x, generator = (x[: size.images] + 1) / 2, torch.Generator().manual_seed(seed)
-    for _ in range(size.steps):
-        batch = torch.randint(len(x), (BATCH,), generator=generator)
-        yield x[batch], y[batch]
-
-
-def held_out(size: Size) -> tuple[Tensor, Tensor]:
-    """Return the images that are tested on."""
-    x, y = fashion.load_images("t10k")
-    return (x[: size.tests] + 1) / 2, y[: size.tests]
-
-
-def accuracy(
-    hardware: mho.Hardware | None, rule: Algorithm, rate: float, size: Size, seed: int,
-    tests: tuple[Tensor, Tensor], fill: float = 0.3,
-) -> float:  # fmt: skip
-    """Train from the weights of a seed, the learning rate falling to 0 on a cosine, and test."""
-    model = network(seed)
-    if hardware is not None:
-        mho.convert(model, hardware)
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    if hardware is not None:
-        mho.attach(optimizer, model, rule, seed=seed, fill=fill)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, size.steps)
-    model.train()
-    for images, classes in batches(size, seed):
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), classes).backward()
-        optimizer.step()
-        schedule.step()
-    return fashion.accuracy(model.eval(), *tests)
+def accuracy(way: Way, size: Size, seed: int, tests: Images) -> float:
+    """Train from the weights of a seed, and test."""
+    shown = batches(training_images(size.images), BATCH, size.steps, seed)
+    model = train(network(seed), way, shown, size.steps, seed)
+    return fashion.accuracy(model, *tests)
 
 
 def measure(size: Size, seed: int, ways: tuple[Way, ...] = WAYS) -> dict[str, np.ndarray]:
     """Accuracy of each run, for each way."""
-    found, tests = {}, held_out(size)
+    found, tests = {}, held_out_images(size.tests)
     for way in ways:
-        hardware = None if way.preset is None else mho.load(way.preset)
-        if hardware is not None and way.changes:
-            hardware = mho.override(hardware, way.changes)
-        found[way.name] = np.array([
-            accuracy(hardware, way.algorithm, way.rate, size, seed + run, tests)
-            for run in range(size.runs)
-        ])  # fmt: skip
+        runs = [accuracy(way, size, seed + run, tests) for run in range(size.runs)]
+        found[way.name] = np.array(runs)
         print(f"{way.name}: {found[way.name]}", flush=True)
     return found
-
-
-def steep(size: Size, seed: int) -> dict[str, np.ndarray]:
-    """Accuracy of each run on the power response, for each algorithm."""
-    found, tests = {}, held_out(size)
-    hardware = mho.Hardware(cell={"kind": "ideal", "device": STEEP})  # pyright: ignore
-    for name, (rule, rate) in STEEP_WAYS.items():
-        found[name] = np.array([
-            accuracy(hardware, rule, rate, size, seed + run, tests, fill=1.0)
-            for run in range(size.runs)
-        ])  # fmt: skip
-        print(f"power response, {name}: {found[name]}", flush=True)
-    return found
-
-
-def draw(found: dict[str, np.ndarray]) -> Any:
-    """Accuracies of all runs."""
-    figure, (axes,) = new_axes(width=5.6, height=3.4)
-    for row, values in enumerate(found.values()):
-        axes.plot(100 * values, [row] * len(values), "o", color="C0", alpha=0.7)
-    axes.set_yticks(range(len(found)), list(found))
-    axes.invert_yaxis()
-    axes.axvline(100 * found["digital"].mean(), color="0.5", linewidth=1)
-    axes.set_xlabel("accuracy on Fashion-MNIST, %")
-    return figure
-
-
-def percent(values: np.ndarray) -> str:
-    """Mean and standard error in percent."""
-    mean = Mean.of(100 * values)
-    return f"{mean.value:.1f} ± {mean.error:.1f}"
 
 
 def main() -> None:
@@ -199,15 +123,15 @@ def main() -> None:
     size = SIZES[arguments.size]
     if "perceptron" in arguments.rows:
         found = measure(size, seed=100)
-        ours = "%: " + "; ".join(f"{name} {percent(values)}" for name, values in found.items())
+        ours = listed(found)
         behind = {n: 100 * (found["digital"] - v).mean() for n, v in found.items()}
         near = [name for name, gap in behind.items() if gap < 5 and name != "digital"]
         verdict = f"within 5 % of digital: {len(near)} of {len(found) - 1}"
         claim = "every algorithm trains the perceptron in memory"
-        Report("perceptron", claim, ours, verdict, draw(found)).publish(arguments.size)
+        Report("perceptron", claim, ours, verdict, draw_accuracies(found)).publish(arguments.size)
     if "power-response" in arguments.rows:
-        found = steep(size, seed=100)
-        ours = "%: " + "; ".join(f"{name} {percent(values)}" for name, values in found.items())
+        found = measure(size, 100, STEEP_WAYS)
+        ours = listed(found)
         fails = 100 * found["SGD"].mean() < 15
         trains = 100 * (found["exact"] - found["residual learning"]).mean() < 5
         gain = Mean.of(found["residual learning"] - found["SGD"]).above()

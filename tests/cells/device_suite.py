@@ -53,11 +53,10 @@ class DeviceSuite:
         states = [state[moving.numpy()] for state in self.states_of(cells)]
         cells = Devices(*(None if t is None else t[moving] for t in cells))
         xi = Stream(2, "noise").normal("xi", cells.low.shape).double().numpy()
-        low, high = cells.low.double().numpy(), cells.high.double().numpy()
         for state in states:
             for up in (True, False):
                 step, spread = self.device.respond(cells, state, up)
-                moved = np.clip(state + (1 if up else -1) * (step + spread * xi), low, high)
+                moved = self.device.after_pulse(cells, state, up, xi)
                 expected = self.oracle(state, up, numbers(cells), xi)
                 # Slopes and tables are kept in float32: two roundings of the largest term.
                 size = (cells.size_up if up else cells.size_down).double().numpy()
@@ -72,9 +71,7 @@ class DeviceSuite:
         for share in (0.05, 0.5, 0.8):
             state = np.full((1, SAMPLES), low + share * (high - low))
             for up in (True, False):
-                step, spread = self.device.respond(cell, state, up)
-                move = torch.from_numpy(step) + torch.from_numpy(spread) * xi
-                moved = (torch.from_numpy(state) + (move if up else -move)).clamp(low, high)
+                moved = torch.from_numpy(self.device.after_pulse(cell, state, up, xi.numpy()))
 
                 def law(xi, up=up, state=state[0, 0]):
                     return self.oracle(state, up, oracles.Cell(*map(np.squeeze, numbers(cell))), xi)

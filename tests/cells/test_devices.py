@@ -6,6 +6,7 @@ from mho.cells import (
     ConstantStep,
     ExponentialResponse,
     ExponentialStep,
+    HiddenStep,
     LinearStep,
     PiecewiseStep,
     PowerResponse,
@@ -182,3 +183,19 @@ class TestExponentialResponse(DeviceSuite):
     up = 0.04 * math.expm1(2 * (1 - 0.05 / 1.2)) / math.expm1(2)
     down = 0.036 * math.expm1(2 * (1 + 0.05 / 0.8)) / math.expm1(2)
     states = 2 / ((up + down) / 2)
+
+
+class TestHiddenStep(DeviceSuite):
+    device = HiddenStep(levels=3, cycle_noise=0.3, **{**SIZE, "step": 0.1}, **SPREADS)
+    oracle = staticmethod(oracles.hidden_step(0.3, 3, 2.0))
+    states = 2 / (0.1 * (1 + 0.9) / 2)
+    symmetric = False
+
+
+class TestHiddenStepBinary(DeviceSuite):
+    """Two levels, and two and a half pulses between them."""
+
+    device = HiddenStep(cycle_noise=0.3, **{**SIZE, "step": 0.8}, **SPREADS)
+    oracle = staticmethod(oracles.hidden_step(0.3, 2, 2.0))
+    states = 2 / (0.8 * (1 + 0.9) / 2)
+    symmetric = False

@@ -225,7 +225,7 @@ X = torch.randn(4, 13)
     [
         ("globl", None, "unknown method 'globl'"),
         ("affine", None, "needs data"),
-        ("global", [X], "the other methods take none"),
+        ("global", [X], "takes no data"),
         ("affine", [], "no batch of data"),
         ("affine", X, r"write \[x\]"),
         ("affine", [X, X * torch.nan], "not finite"),

@@ -22,12 +22,16 @@ BIT_SERIAL = EVERYTHING.with_fields(
 )
 RETRY = mho.override(EVERYTHING, {"adc.overflow": "retry"})
 PER_TOKEN = mho.override(EVERYTHING, {"dac.range": "per_token"})
+HALF = EVERYTHING.with_fields(digital="half")
+INTEGERS = EVERYTHING.with_fields(digital={"kind": "fixed_point", "step": "parameters"})
 HARDWARE = {
     "every effect": EVERYTHING,
     "sliced weights": SLICED,
     "bit serial": BIT_SERIAL,
     "retries": RETRY,
     "per token": PER_TOKEN,
+    "half precision": HALF,
+    "integers": INTEGERS,
     **{name: mho.load(name) for name in mho.presets()},
 }
 
@@ -36,7 +40,7 @@ STRUCTURE = {
     "array": {"rows", "cols", "partition", "combine"},
     "cell": {"kind", "g_min", "g_max", "signed", "bounded", "device"},
     "dac": {"bits", "steps", "range", "rounding", "scheme"},
-    "adc": {"bound", "rounding"},
+    "adc": {"bound", "granule", "granules", "rounding", "columns_per_converter"},
     "noise": set(),
 }
 
@@ -51,7 +55,8 @@ def test_every_field_belongs_to_an_effect_or_to_the_structure(part):
 
 
 def test_every_effect_is_on_somewhere():
-    assert set(effects(EVERYTHING)) | set(effects(SLICED)) == {effect.name for effect in EFFECTS}
+    somewhere = set(effects(EVERYTHING)) | set(effects(SLICED)) | set(effects(HALF))
+    assert somewhere == {effect.name for effect in EFFECTS}
     assert not effects(mho.Hardware())
 
 
@@ -61,11 +66,23 @@ def test_an_effect_is_switched_off_by_its_own_fields_only(name):
     for effect in effects(hardware).values():
         changed = mho.diff(hardware, effect.without(hardware))
         own = {f"{part}.{field}" for part, fields in effect.off.items() for field in fields}
+        if effect.name in ("ADC levels", "digital precision"):  # integers are computed from codes
+            changed = {path: text for path, text in changed.items() if path[:8] != "digital."}
+            assert effect.without(hardware).digital.integers is False
         assert {".".join(path.split(".")[:2]) for path in changed} <= own
         if effect.off:
             assert changed
             assert not effect.is_on(effect.without(hardware))
             assert effect.is_on(only(hardware, effect.name))
+
+
+@pytest.mark.parametrize("hardware", [HALF, INTEGERS], ids=["half", "integers"])
+def test_a_digital_unit_is_told_apart_as_a_whole(hardware):
+    effect = effects(hardware)["digital precision"]
+    assert effect.without(hardware).digital == mho.Hardware().digital
+    alone = effects(only(hardware, "digital precision"))
+    wanted = {"digital precision", *(["ADC levels"] if hardware is INTEGERS else [])}
+    assert set(alone) - {"input clipping", "DAC levels"} == wanted
 
 
 LAYERS = {
@@ -75,9 +92,14 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", HARDWARE)
+@pytest.mark.parametrize(
+    "name", [n for n, hardware in HARDWARE.items() if hardware.array.combine.plain]
+)
 def test_the_hardware_without_any_effect_multiplies_exactly_what_is_driven(name, kind):
-    """On a programmed chip, up to rounding errors of single precision."""
+    """On a programmed chip, up to rounding errors of single precision.
+
+    Rules other than the sum of currents compute something else by themselves (tests/circuits).
+    """
     make, x = LAYERS[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

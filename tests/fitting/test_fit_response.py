@@ -53,8 +53,14 @@ def exact(device: PulsedDevice, sent: np.ndarray) -> np.ndarray:
 
 
 def test_every_kind_of_single_device_is_tried():
+    """But one whose state is not what a reading shows."""
     kinds = {k for k, member in PulsedDevice.members.items() if issubclass(member, PulsedDevice)}
-    assert {device.kind for device in DEVICES} == kinds
+    assert {device.kind for device in DEVICES} == kinds - {"hidden_step"}
+
+
+def test_a_hidden_state_is_refused():
+    with pytest.raises(mho.errors.MhoError, match="hidden_step"):
+        mho.fit_response((pulses(50), np.linspace(-1, 1, len(pulses(50)))), "hidden_step")
 
 
 @pytest.mark.parametrize("device", by_kind(DEVICES))

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from mho.cells import Ideal
 from mho.errors import SpecError
-from mho.mapping import BitSliced, Differential, Mapping, Pairs, Signed, Single, Table
+from mho.mapping import (
+    Binary,
+    BitSliced,
+    Differential,
+    Mapping,
+    Offset,
+    Pairs,
+    Signed,
+    Single,
+    Table,
+    Ternary,
+)
 from mho.ops import Stream
 
 finite = {"allow_nan": False, "allow_infinity": False}
@@ -142,3 +153,42 @@ def test_a_fixed_scale_goes_with_its_value(scaling):
     with pytest.raises(SpecError, match="w_max"):
         Differential(scaling="fixed")
     assert Differential(scaling="fixed", w_max=0.5).w_max == 0.5
+
+
+# ---- few levels ----------------------------------------------------------------------------------
+
+few = st.one_of(
+    st.just(Binary()),
+    st.builds(Ternary, threshold=st.floats(0.05, 0.95), zero=st.sampled_from(["g_min", "g_max"])),
+)
+
+
+@given(few, weights, ranges)
+def test_signs_and_zeros(mapping, w, limits):
+    """Devices at the ends of their range only, and the sign of a weight that is not a zero."""
+    assert not mapping.exact
+    g = mapping.encode(w, *limits)
+    ends = torch.minimum((g - limits[0]).abs(), (g - limits[1]).abs())
+    assert float(ends.max()) < 1e-12 * limits[1] / (1 - limits[0] / limits[1])
+    level = torch.where(w < 0, -1.0, 1.0).double()
+    if isinstance(mapping, Ternary):
+        level = w.sign() * (w.abs() >= mapping.threshold)
+    assert torch.allclose(decoded(mapping, w, *limits), level, atol=1e-9)
+
+
+@given(st.integers(2, 12), st.sampled_from(["ideal", "cell"]), weights)
+def test_offset_codes(bits, reference, w):
+    """Whole codes above 0 below 2^bits, and the nearest of 2^bits - 1 levels."""
+    mapping, levels = Offset(bits=bits, reference=reference), 2 ** (bits - 1) - 1
+    codes = mapping.encode(w, 0.0, 3e-5)[0] * (2**bits / 3e-5)
+    assert torch.allclose(codes, codes.round(), atol=1e-9 * 2**bits)
+    assert 0.5 < float(codes.min()) <= float(codes.max()) < 2**bits - 0.5
+    assert torch.allclose(decoded(mapping, w, 0.0, 3e-5), (w * levels).round() / levels, atol=1e-9)
+
+
+@pytest.mark.parametrize("mapping", [Binary(), Ternary(), Ternary(zero="g_max"), Offset()])
+def test_levels_have_the_gradient_of_the_weight(mapping):
+    w = torch.tensor([[-0.9, -0.3, 0.0, 0.2, 0.7]], dtype=torch.float64, requires_grad=True)
+    mapping.decode(mapping.encode(w, 0.0, 1e-5), 0.0, 1e-5).sum().backward()
+    assert w.grad is not None
+    assert torch.allclose(w.grad, torch.ones_like(w))

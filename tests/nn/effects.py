@@ -57,6 +57,23 @@ VANISHING = {
     "read noise": hardware(noise={"read": {"kind": "additive", "sigma": TINY}}),
     "read noise of PCM": hardware(noise={"read": {"kind": "pcm_read", "sigma": TINY}}),
     "wires": hardware(array={"wires": {"kind": "first_order", "scale": TINY}}),
+    "line resistance": hardware(
+        array={"wires": {"kind": "resistive", "row": 1e-9, "column": 1e-9, "tolerance": 0.0}}
+    ),
+    "line resistance, both ends": hardware(
+        array={"wires": {"kind": "resistive", "row": 1e-9, "column": 1e-9, "drivers": "both_ends"}}
+    ),
+    "curved cells": hardware(
+        array={
+            "wires": {
+                "kind": "resistive",
+                "row": 1e-9,
+                "column": 1e-9,
+                "cell_voltage": 1e6,
+                "read_voltage": 1.0,
+            }
+        }
+    ),
     "ADC bound": hardware(adc={"bound": BOUND}),
     "ADC bound calibrated": hardware(adc={"bound": "calibrated"}),
     "ADC levels": hardware(adc=LEVELS),
@@ -83,6 +100,9 @@ PROGRAMMED = {
     "nothing else": Hardware(array={"rows": ROWS, "cols": COLS}),
     "DAC gain": hardware(dac={"gain_spread": SLIGHT}),
     "DAC offset": hardware(dac={"offset_spread": SLIGHT}),
+    "line resistance": hardware(
+        array={"wires": {"kind": "resistive", "row": 1e-3, "column": 1e-3, "tolerance": 0.0}}
+    ),
     "polarity": hardware(array={"polarity_spread": SLIGHT}, dac={"scheme": SIGNS}),
     "output noise": hardware(noise={"output": SLIGHT, "output_spread": 0.1}),
     "ADC gain": hardware(adc={"gain_spread": SLIGHT}),

@@ -17,6 +17,7 @@ if __name__ == "__main__":
         assert isinstance(device, PulsedDevice)
         up = torch.zeros(cells.state.shape, dtype=torch.int32)
         down = torch.zeros_like(up)
-        kernels.pulse(type(device).formula, cells, device.constants, trains, noise, up, down)
+        kind = type(device)
+        kernels.pulse(kind.formula, cells, device.constants, trains, noise, up, down, kind.landing)
         results.append((cells.state, up, down))
     torch.save(results, sys.argv[2])

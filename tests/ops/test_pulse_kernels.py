@@ -18,7 +18,8 @@ NOISE = (STEP, KEY)
 def pulsed(given: Case):
     cells, (up, down) = given.fresh(), given.counters()
     formula = type(given.device).formula
-    pulse(formula, cells, given.device.constants, given.trains, NOISE, up, down)
+    landing = type(given.device).landing
+    pulse(formula, cells, given.device.constants, given.trains, NOISE, up, down, landing)
     return cells.state, up, down
 
 

@@ -45,12 +45,13 @@ def test_interpreted_kernel_is_the_literal_loop(suite, interpreted):
     assert (error <= rounding(given, pulses)).all()
 
 
-@pytest.mark.parametrize("name", ["SoftBounds", "PowerStep", "PiecewiseStep"])
+@pytest.mark.parametrize("name", ["SoftBounds", "PowerStep", "PiecewiseStep", "HiddenStep"])
 def test_interpreted_kernel_agrees_with_numba(name, interpreted):
     given, (state, up, down) = interpreted[name]
     cells, counters = given.fresh(), given.counters()
     formula = type(given.device).formula
-    pulse(formula, cells, given.device.constants, given.trains, (STEP, KEY), *counters)
+    landing = type(given.device).landing
+    pulse(formula, cells, given.device.constants, given.trains, (STEP, KEY), *counters, landing)
     assert torch.equal(up, counters[0])
     assert torch.equal(down, counters[1])
     error = (state - cells.state).abs().double().numpy()
@@ -79,8 +80,9 @@ def test_compiles_to_machine_code(suite, capability, tmp_path, monkeypatch):
         "up": words, "down": words, "n": "i32", "rows": "i32", "size": "i32",
         "step": number, "key0": number, "key1": number,
     }  # fmt: skip
-    names = ("formula", "random_words", "normals", "block")
-    values = (*kernels.compiled(type(device).formula), kernels.BLOCK)
+    names = ("formula", "landing", "random_words", "normals", "block")
+    response = type(device)
+    values = (*kernels.compiled(response.formula, response.landing), kernels.BLOCK)
     source = ASTSource(
         kernels.drive,
         signature=signature | dict.fromkeys(names, "constexpr"),

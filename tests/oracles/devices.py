@@ -140,6 +140,26 @@ def exponential_response(sigma, g) -> Pulse:
     return pulse
 
 
+def hidden_step(sigma, levels, span) -> Pulse:
+    """A level and a hidden counter: where it reaches 1, it restarts at 0, one level further.
+
+    The counter does not go on beyond the outermost levels; `span` is the range of the mean cell.
+    """
+
+    def pulse(v, up, cell, xi):
+        spacing = (cell.bmax - cell.bmin) / (levels - 1)
+        level = np.floor((v - cell.bmin) / spacing + 0.5)
+        hidden = (v - (cell.bmin + level * spacing)) / (spacing / 2)
+        size = (cell.s_up if up else cell.s_down) / (span / (levels - 1) / 2)
+        hidden = hidden + (1 if up else -1) * size * (1 + sigma * xi)
+        switches = np.abs(hidden) >= 1 - 2e-4
+        level = level + np.where(switches, np.sign(hidden), 0)
+        hidden = np.where(switches, 0, hidden)
+        return bounded(cell.bmin + level * spacing + hidden * spacing / 2, cell)
+
+    return pulse
+
+
 class Drawn(NamedTuple):
     """A population of cells and what they keep for life."""
 

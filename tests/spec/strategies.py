@@ -17,9 +17,19 @@ from mho.cells import (
     Variability,
 )
 from mho.circuits import ADC, DAC, Array, Noise
-from mho.mapping import BitSliced, Differential, Pairs, Signed, Single, Table
+from mho.mapping import (
+    Binary,
+    BitSliced,
+    Differential,
+    Pairs,
+    Signed,
+    Single,
+    Table,
+    Ternary,
+)
 from mho.tiles import Hardware
 
+choice = st.sampled_from
 share = st.floats(0, 0.3)
 bits = st.integers(2, 16)
 positive = st.floats(1e-3, 1e3)
@@ -67,7 +77,8 @@ scalings = st.one_of(
 @st.composite
 def mappings(draw):
     scaling = draw(scalings)
-    kind = draw(st.sampled_from([Differential, Single, Pairs, BitSliced, Table]))
+    kinds = [Differential, Single, Pairs, BitSliced, Table, Binary, Ternary]
+    kind = draw(st.sampled_from(kinds))
     own = {}
     if kind is Single:
         own["reference"] = draw(st.sampled_from(["ideal", "cell"]))
@@ -75,6 +86,8 @@ def mappings(draw):
         own["factors"] = tuple(draw(st.lists(positive, min_size=1, max_size=4)))
     elif kind is BitSliced:
         own = {"bits": draw(st.integers(9, 16)), "slice_bits": draw(st.integers(1, 8))}
+    elif kind is Ternary:
+        own = {"threshold": draw(st.floats(0.1, 0.9)), "zero": draw(choice(["g_min", "g_max"]))}
     return kind(**own, **scaling)
 
 
@@ -82,7 +95,6 @@ ranges = st.one_of(
     st.sampled_from(["calibrated", "learned", "per_token"]),
     st.builds(lambda value: {"kind": "fixed", "value": value}, positive),
 )
-choice = st.sampled_from
 
 
 @st.composite
@@ -108,6 +120,26 @@ transfers = st.builds(
     share,
     share,
 )
+polynomials = st.builds(
+    lambda a, s: {"kind": "polynomial", "cubic": -a, "quadratic": a / 3, "cubic_spread": s},
+    st.floats(0, 0.2),
+    share,
+)
+curves = st.one_of(
+    transfers,
+    polynomials,
+    st.just({"kind": "table", "inputs": (-1.0, 0.0, 1.0), "outputs": (-0.8, 0.0, 0.75)}),
+)
+architectures = st.one_of(
+    st.builds(lambda kind, n: {"kind": kind, "noise": n}, choice(["uniform", "ramp"]), share),
+    st.builds(lambda s: {"kind": "sar", "unit_spread": s}, share),
+    st.builds(
+        lambda kind, g: {"kind": kind, "gain_error": -g, "gain_spread": g},
+        choice(["pipeline", "cyclic"]),
+        share,
+    ),
+    st.builds(lambda phase: {"kind": "counter", "phase": phase}, choice(["reset", "free"])),
+)
 front_ends = st.fixed_dictionaries(
     {"offset_spread": share, "reference_weight": share, "series_resistance": share}
 )
@@ -117,16 +149,19 @@ front_ends = st.fixed_dictionaries(
 def adcs(draw, own_bound):
     spreads = {name: draw(share) for name in ("gain_spread", "offset_spread", "asymmetry")}
     front = draw(maybe(front_ends))
-    bound = draw(choice([None, 10, 12.5, *(["calibrated"] if own_bound else [])]))
+    own = ["calibrated", "granular"] if own_bound else []
+    bound = draw(choice([None, 10, 12.5, "maximum", *own]))
     bounded = {}
     if bound is not None:
         bounded = {
             "bound": bound,
             "overflow": draw(choice(["saturate", "retry"])),
             "rounding": draw(choice(["nearest", "stochastic"])),
-            "transfer": draw(maybe(transfers)),
+            "transfer": draw(maybe(curves)),
             **draw(levels()),
         }
+        if "bits" in bounded and bounded["rounding"] == "nearest":
+            bounded["converter"] = draw(maybe(architectures))
     return ADC(front_end=front, **bounded, **spreads)
 
 
@@ -134,11 +169,27 @@ read_noises = st.builds(
     lambda kind, sigma: {"kind": kind, "sigma": sigma}, choice(["additive", "pcm_read"]), share
 )
 noises = st.builds(Noise, input=share, output=share, output_spread=share, read=maybe(read_noises))
-wires = st.builds(
+drop_formulas = st.builds(
     lambda scale, ratio: {"kind": "first_order", "scale": scale, "conductance_ratio": ratio},
     positive,
     positive,
 )
+networks = st.one_of(
+    st.builds(
+        lambda row, column, ends, pair: {
+            "kind": "resistive", "row": row, "column": column, "drivers": ends, "pair": pair
+        },
+        share,
+        share,
+        choice(["one_end", "both_ends"]),
+        choice(["interleaved", "apart"]),
+    ),
+    st.builds(
+        lambda node, driver: {"kind": "interconnect", "node": node, "driver": driver},
+        st.floats(5e-9, 1e-7),
+        share,
+    ),
+)  # fmt: skip
 
 
 @st.composite
@@ -147,6 +198,8 @@ def hardware(draw) -> Hardware:
     dac = draw(dacs())
     polarity = draw(share) if dac.scheme.kind == "positive_negative" else 0.0
     size = maybe(st.integers(1, 4096))
+    signed = draw(st.integers(0, 7)) == 0
+    wires = drop_formulas if signed else st.one_of(drop_formulas, networks)
     array = Array(
         rows=draw(size),
         cols=draw(size),
@@ -154,7 +207,6 @@ def hardware(draw) -> Hardware:
         wires=draw(maybe(wires)),
         polarity_spread=polarity,
     )
-    signed = draw(st.integers(0, 7)) == 0
     return Hardware(
         cell=Afm() if signed else draw(cells),
         mapping=Signed(**draw(scalings)) if signed else draw(mappings()),

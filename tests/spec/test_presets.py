@@ -22,6 +22,8 @@ PRESETS = [
     "hermes-two-devices",
     "ideal",
     "idealized-2019",
+    "imac-9nm",
+    "intel-c2c-2022",
     "pcm-joshi-2020",
     "pcm-nandakumar-2020",
     "reram-es-2018",
@@ -29,6 +31,7 @@ PRESETS = [
     "reram-om-2022",
     "reram-sb-2018",
     "reram-wan-2022",
+    "samsung-mram-2022",
     "standard-hwa-2023",
     "state-independent",
 ]
@@ -149,6 +152,34 @@ def test_cmo_hfox_2024():
     assert hw.mapping.kind == "single"
     assert hw.cell.drift.mean_slope == pytest.approx(-0.08900206e-6, rel=1e-12)
     assert hw.cell.read.t_read == 1e-6
+
+
+def test_imac_9nm():
+    """IMAC-Sim of Amin et al., ISCAS 2022: 5 and 15 kohm, 32 x 32, gain 30."""
+    hw = mho.load("imac-9nm")
+    assert 1 / hw.cell.g_max == pytest.approx(5e3, rel=1e-9)
+    assert 1 / hw.cell.g_min == pytest.approx(15e3, rel=1e-8)
+    assert (hw.array.rows, hw.array.cols, hw.array.combine.gain) == (32, 32, 30)
+    assert (hw.mapping.kind, hw.mapping.zero) == ("ternary", "g_max")
+    assert hw.dac == mho.DAC()
+    assert hw.adc == mho.ADC()
+
+
+def test_intel_c2c_2022():
+    """Wang et al., VLSI 2022, and CiMLoop's model: 64 x 16, 8 bits everywhere, 2 fF unit."""
+    hw = mho.load("intel-c2c-2022")
+    assert (hw.array.rows, hw.array.cols) == (64, 16)
+    assert hw.cell.bits == hw.mapping.bits == hw.dac.bits == hw.adc.bits == 8
+    assert hw.array.combine.cell_capacitance == 2 * 2e-15
+    assert hw.array.combine.full_drive == 0.5
+
+
+def test_samsung_mram_2022():
+    """Jung et al., Nature 601:211 (2022): 64 x 64, binary, a level for every sum."""
+    hw = mho.load("samsung-mram-2022")
+    assert (hw.array.rows, hw.array.cols) == (64, 64)
+    assert (hw.dac.bits, hw.mapping.kind) == (1, "binary")
+    assert 2 * hw.adc.half_steps + 1 == 65
 
 
 def test_state_independent():

@@ -25,6 +25,12 @@ HARDWARE = {
     "sliced": SLICED,
     **{name: mho.load(name) for name in PRESETS},
 }
+KEEP_LEVELS = ("bit serial", "samsung-mram-2022")
+# Bounds from data have no number to scale; one bit is how an input comes to its array at all.
+REFUSED = {
+    "intel-c2c-2022": {"ADC saturation"},
+    "samsung-mram-2022": {"DAC levels"},
+}
 
 
 def test_every_effect_has_a_strength_or_a_reason():
@@ -40,6 +46,9 @@ def test_every_strength_of_every_preset_is_found_and_scales_its_own_fields_only(
     hardware = HARDWARE[name]
     for effect in effects(hardware).keys() - NO_STRENGTH.keys():
         law = strength(hardware, effect)
+        if effect in REFUSED.get(name, ()):
+            assert isinstance(law, str)
+            continue
         assert isinstance(law, Strength), effect
         for m in (0.25, 1.7):
             scaled = law.scaled(hardware, m)
@@ -88,7 +97,7 @@ def test_alone_leaves_one_effect_and_what_cannot_be_taken_away(name):
     hardware = HARDWARE[name]
     for effect in effects(hardware):
         left = set(effects(alone(hardware, effect)))
-        stay = set(NO_STRENGTH) | ({"DAC levels"} if name == "bit serial" else set())
+        stay = set(NO_STRENGTH) | ({"DAC levels"} if name in KEEP_LEVELS else set())
         assert effect in left
         assert left <= {effect} | stay
 

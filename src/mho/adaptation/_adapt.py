@@ -13,7 +13,8 @@ from ..nn import Crossbar, Site, converted
 from ._adaptation import Adaptation
 from ._adapted import Adapted, Teacher
 from ._clip import FixedClip
-from ._noise import ProgrammingNoise
+from ._converters import chip_columns
+from ._noise import AdditiveNoise, ProgrammingNoise
 from ._weights import remap_target
 
 
@@ -124,7 +125,18 @@ def _check_tied(model: nn.Module, trained: list[Site], adaptation: Adaptation) -
             )
 
 
+def _check_converters(found: list[Site]) -> None:
+    if any(v is not None for site in found for v in chip_columns(site.crossbar, 0)):
+        return
+    raise SpecError(
+        "converters: no converter of this hardware differs from another: give it a spread, such as "
+        "adc.gain_spread, adc.transfer or adc.converter, or leave out `converters`."
+    )
+
+
 def _check_hardware(found: list[Site], adaptation: Adaptation) -> None:
+    if adaptation.converters is not None:
+        _check_converters(found)
     for site in found:
         hardware = site.crossbar.hardware
         noise, clip = adaptation.noise, adaptation.clip
@@ -141,6 +153,11 @@ def _check_hardware(found: list[Site], adaptation: Adaptation) -> None:
                     f"{site.name}: a cell of {'signed' if cell.signed else 'unsigned'} conductance "
                     f"does not fit the mapping {hardware.mapping.kind!r}."  # pyright: ignore
                 )
+        if isinstance(noise, AdditiveNoise) and hardware.array.combine.analog_sum:
+            raise SpecError(
+                f"{site.name}: AdditiveNoise is relative to weights, and amplifiers of some gain "
+                "make signals of another size; use MultiplicativeNoise or ProgrammingNoise."
+            )
         if adaptation.remap and isinstance(clip, FixedClip) and clip.value < remap_target(site):
             raise SpecError(
                 f"{site.name}: clip at {clip.value:g} and remap contradict each other: remap moves "

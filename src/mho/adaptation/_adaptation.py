@@ -1,6 +1,6 @@
 """The adaptation value: everything that makes a training aware of the hardware."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,8 +33,9 @@ class Adaptation(Spec):
     """How a model is trained to stand its hardware. Every part is off by default.
 
     Weight effects act in training mode, on layers that are not programmed, in this order: levels,
-    noise, stuck cells, dropped weights. After an optimizer step come clipping, then remapping.
-    Converters, output noise and input ranges are those of the hardware and act in any mode.
+    noise, stuck cells, dropped weights; then the spread of converters, if asked for. After an
+    optimizer step come clipping, then remapping. Nominal converters, output noise and input ranges
+    are those of the hardware and act in any mode.
     """
 
     noise: WeightNoise | None = Field(default=None, description="Noise on the weights.")
@@ -44,6 +45,12 @@ class Adaptation(Spec):
     )
     drop_connect: float = Field(
         default=0.0, ge=0, lt=1, description="Share of weights that are 0, others for every draw."
+    )
+    converters: Literal["population"] | Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        default=None,
+        description="Which converters read the columns: those of another chip for every draw "
+        "(population), so that one set of weights works on any chip, or those of the chip instance "
+        "with this seed, which mho.program(seed=...) makes. None: nominal ones.",
     )
     per: Literal["batch", "sample"] = Field(
         default="batch",
@@ -89,6 +96,6 @@ class Adaptation(Spec):
 
     @property
     def disturbs(self) -> bool:
-        """Whether anything acts on weights in the forward pass."""
-        parts = (self.noise, self.quantization, self.faults)
+        """Whether anything acts on weights or converters in the forward pass."""
+        parts = (self.noise, self.quantization, self.faults, self.converters)
         return any(part is not None for part in parts) or self.drop_connect > 0

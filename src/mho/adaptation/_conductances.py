@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..cells import Cell
 from ..nn import Crossbar
-from ..tiles import Operand, spread_over_rows
+from ..tiles import Operand, effective, spread_over_rows
 
 
 def disturbed(
@@ -32,6 +32,21 @@ def disturbed(
         scale = operand.scale[:, : crossbar.geometry.out].float()
         scale = spread_over_rows(scale, crossbar.geometry)
         target = mapping.encode((weight.float() / scale).clamp(-1, 1), low, high)
-        change = mapping.decode(act(target), low, high) - mapping.decode(target, low, high)
+        change = _computed(act(target), crossbar, cell) - _computed(target, crossbar, cell)
         change = (change * scale).flatten(0, 1).to(operand.weight.dtype)
     return operand.weight + change
+
+
+def _computed(g: Tensor, crossbar: Crossbar, cell: Cell) -> Tensor:
+    """Return the relative weights (slices, out, rows) that arrays make of conductances of a cell.
+
+    What wires and the rule of the arrays do depends on the conductances of the hardware's own cell;
+    those of another one are stretched to its range.
+    """
+    hardware, span = crossbar.hardware, cell.g_max - cell.g_min
+    if not hardware.array_acts:
+        return hardware.mapping.decode(g, cell.g_min, cell.g_max)
+    low, high = hardware.cell.g_min, hardware.cell.g_max
+    own = g if cell == hardware.cell else low + (g - cell.g_min) * ((high - low) / span)
+    computed = effective(own, hardware, crossbar.geometry)
+    return hardware.mapping.decode(computed, low, high)

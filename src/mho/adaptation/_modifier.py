@@ -1,4 +1,4 @@
-"""What a training does to the weights on their way to the arrays."""
+"""What a training does to the weights on their way to the arrays, and to the converters."""
 
 from dataclasses import replace
 
@@ -9,21 +9,11 @@ from ..nn import Crossbar
 from ..tiles import Operand, spread_over_rows
 from ._adaptation import Adaptation
 from ._conductances import disturbed
-
-
-class Draws:
-    """Draws from torch's generator, where a law asks for those of a chip instance."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def uniform(self, purpose: str, shape: tuple[int, ...], step: float = 0.0) -> Tensor:
-        """Return uniform numbers in [0, 1)."""
-        return torch.rand(shape, device=self.device)
+from ._converters import Converters, Draws
 
 
 class WeightModifier:
-    """The weight effects of an adaptation; one object for all crossbars of a model.
+    """The weight effects and converters of an adaptation; one object for all crossbars of a model.
 
     Attributes:
         adaptation: the value.
@@ -34,6 +24,8 @@ class WeightModifier:
     def __init__(self, adaptation: Adaptation) -> None:
         self.adaptation = adaptation
         self.strength = torch.tensor(adaptation.schedule.strength(0))
+        which = adaptation.converters
+        self.converters = None if which is None else Converters(which)
 
     @property
     def disturbs(self) -> bool:
@@ -64,6 +56,9 @@ class WeightModifier:
         if adaptation.drop_connect:
             kept = torch.rand_like(operand.weight) >= adaptation.drop_connect
             operand = replace(operand, weight=operand.weight * kept)
+        if self.converters is not None:
+            columns = self.converters.columns(crossbar, operand.weight.device)
+            operand = replace(operand, columns=columns)
         return operand
 
     def _with_faults(self, operand: Operand, weight: Tensor, crossbar: Crossbar) -> Tensor:
@@ -73,6 +68,8 @@ class WeightModifier:
         draws, significance = Draws(weight.device), crossbar.hardware.mapping.significance
         slices = operand.weight.detach().unflatten(0, (len(significance), -1))
         written = sum(factor * part for factor, part in zip(significance, slices, strict=True))
+        if crossbar.hardware.array_acts:  # what arrays compute with is not what was written
+            written = weight
 
         def stick(target: Tensor) -> Tensor:
             return faults.apply(target, draws, cell.g_min, cell.g_max, cell.signed)  # pyright: ignore

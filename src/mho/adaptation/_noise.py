@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..cells import Cell
 from ..nn import Crossbar
-from ..ops import straight_through
+from ..ops import standard_normal_like, straight_through
 from ..spec import Variant
 from ..tiles import Operand, column_scale, times_per_slice
 from ._conductances import disturbed
@@ -56,7 +56,7 @@ class AdditiveNoise(WeightNoise):
             largest = scale.repeat(1, len(mapping.significance))
         with torch.no_grad():
             std = (largest * (self.std * strength)).to(operand.weight.dtype)
-            noise = times_per_slice(torch.randn_like(operand.weight), std, crossbar.geometry)
+            noise = times_per_slice(standard_normal_like(operand.weight), std, crossbar.geometry)
         return straight_through(operand.weight, noise)
 
 
@@ -72,7 +72,7 @@ class MultiplicativeNoise(WeightNoise):
         """See the class."""
         held = operand.weight
         with torch.no_grad():
-            noise = torch.randn_like(held).mul_(held).mul_(self.std * strength)
+            noise = standard_normal_like(held).mul_(held).mul_(self.std * strength)
         return straight_through(held, noise)
 
 
@@ -105,7 +105,7 @@ class ProgrammingNoise(WeightNoise):
             raise TypeError(f"the cell {cell!r} has no programming error")
 
         def program(target: Tensor) -> Tensor:
-            error = law.program(target, cell.g_max, torch.randn_like(target)) - target
+            error = law.program(target, cell.g_max, standard_normal_like(target)) - target
             g = target + self.scale * strength * error
             return g if cell.signed else g.clamp(min=0.0)
 

@@ -1,6 +1,9 @@
 """Cells' floor: memory cells and their retention laws. A new cell or law adds one line here."""
 
 from ._afm import Afm as Afm
+from ._capacitor_ladder import CapacitorLadder as CapacitorLadder
+from ._capacitor_ladder import ladder_ratio as ladder_ratio
+from ._capacitor_ladder import ladder_weights as ladder_weights
 from ._cell import Cell as Cell
 from ._cell import CellState as CellState
 from ._cmo_hfox import CmoHfox as CmoHfox
@@ -23,8 +26,10 @@ from ._exponential_step import ExponentialStep as ExponentialStep
 from ._faults import Faults as Faults
 from ._faults import Sites as Sites
 from ._hermes import Hermes as Hermes
+from ._hidden_step import HiddenStep as HiddenStep
 from ._ideal import Ideal as Ideal
 from ._linear_step import LinearStep as LinearStep
+from ._magnetic_junction import MagneticJunction as MagneticJunction
 from ._one_sided_pair import OneSidedPair as OneSidedPair
 from ._pcm import Pcm as Pcm
 from ._piecewise_step import PiecewiseStep as PiecewiseStep

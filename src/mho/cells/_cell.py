@@ -1,7 +1,7 @@
 """The memory cell: a range of conductance, and the laws by which it keeps what was written."""
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -37,6 +37,9 @@ class Cell(Variant):
     Signed cells stand for a whole pair, where a fit exists for the pair only: conductances run from
     -g_max to g_max, and the laws act on the magnitude and keep the sign.
     """
+
+    mappings: ClassVar[tuple[str, ...] | None] = None
+    """Kinds of mapping that write only what the cell can hold; None where it holds anything."""
 
     g_min: Siemens = Field(
         default=0.0, ge=0, description="Smallest conductance a target may have [S]."

@@ -22,7 +22,8 @@ class PulsedDevice(Device):
         up: v <- clip(v + step + spread xi, low, high),  down: the same with - (step + spread xi)
 
     where `formula` gives (step, spread) from the state and from this cell's constants. The visible
-    weight is v less a reference, plus write noise. All spreads are off by default.
+    weight is v (or the part of it that is `visible`) less a reference, plus write noise. All
+    spreads are off by default.
 
     Spreads from cell to cell are drawn once for life, with xi independent standard normal numbers:
 
@@ -109,6 +110,10 @@ class PulsedDevice(Device):
     )
 
     formula: ClassVar[Callable[..., Any]]
+    visible: ClassVar[Callable[..., Any] | None] = None
+    """What of a state is visible, if not all: a formula of (state, low, high, *constants)."""
+    landing: ClassVar[Callable[..., Any] | None] = None
+    """Where a cell rests after a move, if it has jumps: (before, after, low, high, *constants)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "PulsedDevice":
@@ -169,6 +174,25 @@ class PulsedDevice(Device):
         )
         size, shape = np.where(up, size_up, size_down), np.where(up, shape_up, shape_down)
         return type(self).formula(state, up, size, shape, low, high, *self.constants)
+
+    def after_pulse(
+        self, cells: Devices, state: np.ndarray, up: bool | np.ndarray, xi: np.ndarray | float
+    ) -> np.ndarray:
+        """Return the states after one pulse on each cell whose noise is xi; see `respond`."""
+        low, high = cells.low.double().numpy(), cells.high.double().numpy()
+        step, spread = self.respond(cells, state, up)
+        move = step + spread * xi
+        moved = np.clip(np.where(up, state + move, state - move), low, high)
+        land = type(self).landing
+        return moved if land is None else land(state, moved, low, high, *self.constants)
+
+    def seen(self, cells: Devices, state: np.ndarray) -> np.ndarray:
+        """Return what of the states is visible; the weight is that less the reference."""
+        visible = type(self).visible
+        if visible is None:
+            return state
+        low, high = cells.low.double().numpy(), cells.high.double().numpy()
+        return visible(state, low, high, *self.constants)
 
     def symmetry_point(self, cells: Devices) -> np.ndarray:
         """Return the state of each cell at which both steps are equal; nan where there is none.

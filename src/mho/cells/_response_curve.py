@@ -108,21 +108,20 @@ def _single(device: Device) -> PulsedDevice:
 
 
 def _run(device: PulsedDevice, cells: Devices, up: Array, stream: Stream | None) -> Array:
-    low, high, reference = (
-        tensor.double().numpy() for tensor in (cells.low, cells.high, cells.reference)
-    )
-    state, shape = low, (1, low.size)
+    low, reference = (tensor.double().numpy() for tensor in (cells.low, cells.reference))
+    state, shape, written = low, (1, low.size), np.zeros_like(low)
     weights = [state - reference]
     for k, direction in enumerate(up.tolist()):
-        step, spread = device.respond(cells, state, direction)
-        written = 0.0
+        xi, before = 0.0, device.seen(cells, state)
         if stream is not None:
-            step = step + spread * stream.normal("pulse", shape, k).double().numpy()
-            if device.write_noise:
-                noise = stream.normal("write noise", shape, k).double().numpy()
-                written = device.write_std * noise
-        state = np.clip(state + step if direction else state - step, low, high)
-        weights.append(state - reference + written)
+            xi = stream.normal("pulse", shape, k).double().numpy()
+        state = device.after_pulse(cells, state, direction, xi)
+        seen = device.seen(cells, state)
+        if stream is not None and device.write_noise:
+            noise = device.write_std * stream.normal("write noise", shape, k).double().numpy()
+            drawn = (seen != before) | (type(device).visible is None)
+            written = np.where(drawn, noise, written)
+        weights.append(seen - reference + written)
     return np.concatenate(weights) if stream is not None else np.concatenate(weights).ravel()
 
 

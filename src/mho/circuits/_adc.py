@@ -2,9 +2,12 @@
 
 from typing import Literal
 
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from ..spec import Spec
+from ._converter import Converter
 from ._dac import half_steps
 from ._front_end import FrontEnd
 from ._transfer import Transfer
@@ -21,10 +24,19 @@ class ADC(Spec):
         default=None, ge=2, multiple_of=2, strict=True,
         description="Steps over the whole range, instead of bits.",
     )  # fmt: skip
-    bound: float | Literal["calibrated"] | None = Field(
+    bound: float | Literal["calibrated", "maximum", "granular"] | None = Field(
         default=None,
-        description="Largest signal, in units of input range x weight scale, or `calibrated` "
-        "for the largest one seen by mho.calibrate on each column. None does not saturate.",
+        description="Largest signal, in units of input range x weight scale, or for each column: "
+        "`calibrated`, the largest one seen by mho.calibrate; `granular`, that one rounded up to "
+        "the next of a few ranges; `maximum`, the largest one that its weights can make, "
+        "sum_j |w_j|. None does not saturate.",
+    )
+    granule: float = Field(
+        default=1.0, gt=0, description="Unit of `granular` bounds, in range x scale."
+    )
+    granules: Literal["powers_of_two", "multiples"] = Field(
+        default="powers_of_two",
+        description="`granular` bounds are 2^k granules for any whole k, or 1, 2, 3... of them.",
     )
     rounding: Literal["nearest", "stochastic"] = Field(
         default="nearest", description="Rounding to levels."
@@ -37,6 +49,17 @@ class ADC(Spec):
     )
     transfer: Transfer | None = Field(
         default=None, description="Curve before the levels. None is straight."
+    )
+    converter: Converter | None = Field(
+        default=None,
+        description="Architecture of the converters with its errors. None: ideal thresholds.",
+    )
+    columns_per_converter: int = Field(
+        default=1,
+        ge=1,
+        strict=True,
+        description="Neighboring columns of an array that share a converter, and so its curve, "
+        "gain, offset and thresholds.",
     )
     front_end: FrontEnd | None = Field(
         default=None, description="Voltage offset and series resistance."
@@ -66,9 +89,41 @@ class ADC(Spec):
         }.items():
             if needs and self.bound is None:
                 raise ValueError(f"{name} need a bound, such as `bound: 10`")
+        if self.converter is not None:
+            self._check_converter(self.converter)
         return self
+
+    def _check_converter(self, converter: Converter) -> None:
+        kind = converter.kind
+        if self.half_steps is None:
+            raise ValueError(f"a {kind} converter needs levels: give bits or steps, and a bound")
+        if self.rounding != "nearest":
+            raise ValueError(f"a {kind} converter has its own way to a code: leave out rounding")
+        converter.check(self.half_steps)
 
     @property
     def half_steps(self) -> int | None:
         """Steps on each side of zero, or None for an ideal converter."""
         return half_steps(self.bits, self.steps)
+
+    @property
+    def bound_from_data(self) -> bool:
+        """Whether only data can tell the bound of each column."""
+        return self.bound in ("calibrated", "granular")
+
+    @property
+    def bound_per_column(self) -> bool:
+        """Whether each column has a bound of its own."""
+        return isinstance(self.bound, str)
+
+    def on_granules(self, peaks: Tensor) -> Tensor:
+        """Return the bounds for the largest signals seen: themselves, unless they are granular.
+
+        The smallest granular bound that covers the signal, granule 2^k or granule k.
+        """
+        if self.bound != "granular":
+            return peaks
+        counts = peaks / self.granule
+        if self.granules == "multiples":
+            return self.granule * counts.ceil().clamp(min=1)
+        return self.granule * torch.exp2(counts.log2().ceil())

@@ -10,9 +10,14 @@ from ._scheme import OnePass, Scheme
 
 
 def half_steps(bits: int | None, steps: int | None) -> int | None:
-    """Steps on each side of zero: 2^(bits-1) - 1, or half of `steps`; None without levels."""
+    """Steps on each side of zero: 2^(bits-1) - 1, or half of `steps`; None without levels.
+
+    The two levels of 1 bit, none of which is zero, are 1 on each side.
+    """
     if steps is not None:
         return steps // 2
+    if bits == 1:
+        return 1
     return None if bits is None else 2 ** (bits - 1) - 1
 
 
@@ -20,8 +25,9 @@ class DAC(Spec):
     """The converters that drive the rows."""
 
     bits: int | None = Field(
-        default=None, ge=2, le=16, strict=True,
-        description="Resolution; 2^bits - 2 steps with a level at zero. None is ideal.",
+        default=None, ge=1, le=16, strict=True,
+        description="Resolution; 2^bits - 2 steps with a level at zero, or the two levels of the "
+        "sign for 1 (plus for 0, also in the padding of convolutions). None is ideal.",
     )  # fmt: skip
     steps: int | None = Field(
         default=None, ge=2, multiple_of=2, strict=True,
@@ -55,8 +61,13 @@ class DAC(Spec):
             raise ValueError(
                 "levels need a range, such as `range: calibrated` or {kind: fixed, value: 1}"
             )
-        if self.scheme.kind == "bit_serial" and self.half_steps is None:  # pyright: ignore
-            raise ValueError("a bit-serial input needs bits or steps")
+        if self.bits == 1 and self.rounding != "nearest":
+            raise ValueError("the sign of an input is not rounded: leave out rounding")
+        name = self.scheme.kind.replace("_", "-")  # pyright: ignore[reportAttributeAccessIssue]
+        if self.scheme.needs_levels and self.half_steps is None:
+            raise ValueError(f"a {name} input needs bits or steps")
+        if self.scheme.kind == "pulse_width" and self.offset_spread:  # pyright: ignore
+            raise ValueError("pulses of one amplitude have no offset: leave out offset_spread")
         return self
 
     @property

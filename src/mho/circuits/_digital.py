@@ -1,15 +1,103 @@
 """The digital unit beside an array: scales, offsets, partial sums."""
 
-from typing import Literal
+from abc import abstractmethod
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor
 
 from ..spec import Variant
 
 
+class Sums(Protocol):
+    """How the partial sums of a product lie on the columns of its arrays."""
+
+    @property
+    def arrays(self) -> int:
+        """Partial sums of each output: row-slices times weight slices."""
+        ...
+
+    @property
+    def largest(self) -> float:
+        """Bound of the magnitude of a converter's output; infinite where there is none."""
+        ...
+
+    def on_columns(self, values: Tensor) -> Tensor:
+        """Shape one value per physical column (row-slices, columns) to act on a product."""
+        ...
+
+    def on_outputs(self, values: Tensor) -> Tensor:
+        """Shape one value per output (out,) to act on a layer's output."""
+        ...
+
+    def total(self, y: Tensor) -> Tensor:
+        """Add the partial sums of a product."""
+        ...
+
+
 class Digital(Variant):
-    """Arithmetic of the scale and offset of each column and of the sum over arrays."""
+    """Arithmetic of the scale and offset of each column and of the sum over arrays.
+
+        y_i = o_i + sum_k s_ik x_ik
+
+    with the outputs x of the converters, the arrays k, and everything constant in s (scale of the
+    weights, input range, ADC step, corrections) and in o (bias, corrections).
+    """
+
+    native: ClassVar[bool] = False
+    """Whether it is the arithmetic of the model itself."""
+    integers: ClassVar[bool] = False
+    """Whether it computes with codes, to a common step of all outputs of a layer."""
+
+    @abstractmethod
+    def affine(
+        self,
+        x: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        step: Tensor | None,
+        sums: Sums,
+        beyond: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Return a layer's output.
+
+        Args:
+            x: a product as the converters give it, used by nobody else.
+            scale: s, (row-slices, columns).
+            offset: o, (out,).
+            step: of the outputs, where they have one.
+            sums: how the columns of x belong to outputs.
+            beyond: takes, if given, which outputs were above and which below what can be held.
+        """
+
+    def fits(
+        self, scale: Tensor, offset: Tensor, step: Tensor | None, arrays: int
+    ) -> tuple[Tensor, Tensor]:
+        """Tell which scales, and which offsets, the unit can hold."""
+        return scale.isfinite(), offset.isfinite()
+
+    def limited(self, y: Tensor, step: Tensor | None) -> Tensor:
+        """Return exact outputs within what the unit's outputs can be."""
+        return y
+
+    def holds(self, step: Tensor | None, arrays: int) -> str:
+        """Say which scales and offsets it can hold, and what to do about others."""
+        return "look for values that are not finite"
 
 
 class Float(Digital):
     """Floating point in the model's own precision."""
 
     kind: Literal["float"] = "float"
+    native: ClassVar[bool] = True
+
+    def affine(
+        self,
+        x: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        step: Tensor | None,
+        sums: Sums,
+        beyond: list[Tensor] | None = None,
+    ) -> Tensor:
+        """See `Digital.affine`; nothing is rounded but by floating point."""
+        return sums.total(x * sums.on_columns(scale)) + sums.on_outputs(offset)

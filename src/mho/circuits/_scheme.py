@@ -19,6 +19,8 @@ class Phase(NamedTuple):
     factor: float
     drive: Tensor
     negative: bool
+    variance: float | None = None
+    """Factor of the noise's variance in the sum; None is the square of the other."""
 
 
 class Scheme(Variant):
@@ -28,6 +30,16 @@ class Scheme(Variant):
     @abstractmethod
     def digital_sum(self) -> bool:
         """Whether each phase has its own conversion and the codes are added digitally."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether a row is at full drive or off in every phase."""
+        return False
+
+    @property
+    def needs_levels(self) -> bool:
+        """Whether inputs have to be codes."""
+        return False
 
     @abstractmethod
     def phases(self, v: Tensor, full: float, drivers: Drivers) -> list[Phase]:
@@ -95,6 +107,16 @@ class BitSerial(Scheme):
     @property
     def digital_sum(self) -> bool:
         """Always: the phases have different weights."""
+        return True
+
+    @property
+    def binary(self) -> bool:
+        """With one bit per phase."""
+        return self.slice_bits == 1
+
+    @property
+    def needs_levels(self) -> bool:
+        """Bits are those of a code."""
         return True
 
     def phases(self, v: Tensor, full: float, drivers: Drivers) -> list[Phase]:

@@ -1,12 +1,11 @@
-"""Transfer curves of an ADC's front end, before the levels."""
+"""Transfer curves of an ADC's front end, before the levels: the family."""
 
 from abc import abstractmethod
-from typing import Literal
 
-from pydantic import Field
 from torch import Tensor
 
 from ..spec import Variant
+from ._draws import Draws
 
 
 class Transfer(Variant):
@@ -17,6 +16,14 @@ class Transfer(Variant):
         """Relative spread of the curve's strength over converters; 0 makes them all alike."""
         return 0.0
 
+    def draw(self, draws: Draws) -> Tensor | None:
+        """Draw what each converter's curve has of its own, (row-slices, columns).
+
+        A curve with several such numbers puts them on a last axis. None where all are alike. Here
+        it is the strength |1 + spread xi|, because a curvature has no sign.
+        """
+        return (1 + self.spread * draws.normal("transfer")).abs() if self.spread else None
+
     @abstractmethod
     def apply(self, y: Tensor, bound: float, strength: Tensor | float) -> Tensor:
         """Return the distorted signal.
@@ -24,36 +31,6 @@ class Transfer(Variant):
         Args:
             y: signal in units of range x scale.
             bound: the ADC's bound in the same units.
-            strength: relative strength of each converter's curve, 1 for the nominal one.
+            strength: relative strength of each converter's curve, 1 for the nominal one. Where
+                `draw` gives several numbers, they are on the first axis.
         """
-
-
-class Compressive(Transfer):
-    """Saturation towards large signals: f(y) = F y / (1 + |n y|), n = nonlinearity / bound.
-
-    F = (1 + slope_calibration nonlinearity)^2 restores the slope that compression takes away, where
-    slope_calibration in [0, 1] is the point at which the curve was calibrated, relative to the
-    bound. Source: the S-shaped ADC of Rasch et al., Nat. Commun. 14:5282 (2023), Methods.
-    """
-
-    kind: Literal["compressive"] = "compressive"
-    nonlinearity: float = Field(default=0.1, ge=0, description="Compression |n y| at the bound.")
-    nonlinearity_spread: float = Field(
-        default=0.0, ge=0, description="Relative spread over converters."
-    )
-    slope_calibration: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Signal, relative to the bound, at which the slope is restored.",
-    )
-
-    @property
-    def spread(self) -> float:
-        """See `nonlinearity_spread`."""
-        return self.nonlinearity_spread
-
-    def apply(self, y: Tensor, bound: float, strength: Tensor | float) -> Tensor:
-        """See `Transfer.apply`."""
-        factor = (1 + self.slope_calibration * self.nonlinearity) ** 2
-        return factor * y / (1 + (y * (strength * (self.nonlinearity / bound))).abs())

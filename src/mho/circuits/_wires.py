@@ -11,7 +11,22 @@ from ..spec import Variant
 
 
 class Wires(Variant):
-    """A model of what wire resistance does to a product."""
+    """A model of what wire resistance does to a product.
+
+    A model is linear in the drives, and then it is a matrix (`effective`, `voltages`); or cells
+    are gated by the input or have a curved I-V, and currents are found for every vector
+    (`per_vector`, `currents`); or it is a formula for the signals of columns (`ColumnDrop`).
+    """
+
+    @property
+    def gated(self) -> bool:
+        """Whether rows only open cells, so that they are on or off."""
+        return False
+
+    @property
+    def per_vector(self) -> bool:
+        """Whether the network depends on the input, so that `currents` is asked for every one."""
+        return False
 
     @abstractmethod
     def effective(self, g: Tensor) -> Tensor:
@@ -20,6 +35,24 @@ class Wires(Variant):
         Args:
             g: conductances (..., planes, columns, rows) of whole arrays [S].
         """
+
+    def voltages(self, g: Tensor, load: float) -> Tensor:
+        """Return the voltage at the foot of each column per volt on each row, as `g`.
+
+        Args:
+            g: conductances (..., planes, columns, rows) of whole arrays [S].
+            load: conductance from the foot of each column to ground [S], behind its read-out.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is about columns at a virtual ground")
+
+    def currents(self, g: Tensor, drive: Tensor) -> Tensor:
+        """Return the currents of an array for every vector, per volt, (n, planes, columns) [S].
+
+        Args:
+            g: conductances (planes, columns, rows) [S].
+            drive: relative drives of the rows, (n, rows) in [-1, 1].
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not depend on the input")
 
 
 class ColumnDrop(Wires):

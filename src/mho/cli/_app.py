@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 import mho
 
+from ._cost import cost, place
 from ._demo import demo
 from ._diagnose import diagnose
 from ._diff import diff
@@ -16,6 +17,7 @@ from ._fit import fit
 from ._mvm_error import mvm_error
 from ._presets import presets
 from ._schema import schema
+from ._sweep import sweep
 
 
 class Messages(TyperGroup):
@@ -41,6 +43,9 @@ app.command()(demo)
 app.command()(evaluate)
 app.command()(diagnose)
 app.command("mvm-error")(mvm_error)
+app.command()(cost)
+app.command()(place)
+app.command()(sweep)
 app.add_typer(presets, name="presets")
 app.command()(explain)
 app.command()(diff)

@@ -14,4 +14,9 @@ def explain(
     changes: Changes = None,
 ) -> None:
     """Say in plain words what every number of some hardware is and means."""
+    if isinstance(found := mho.load(hardware), mho.Chip):
+        chip = mho.override(found, changes) if changes else found
+        typer.echo(chip.table())
+        typer.echo(mho.explain(chip.hardware))
+        return
     typer.echo(mho.explain(hardware_of(hardware, changes)))

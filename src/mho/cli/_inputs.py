@@ -67,11 +67,16 @@ def converted(
     model: nn.Module, hardware: mho.Hardware, keep_digital: list[str] | None
 ) -> mho.Receipt:
     """Put the model on the hardware, but for the modules that stay digital."""
+    return mho.convert(model, hardware, where=where_of(model, keep_digital))
+
+
+def where_of(model: nn.Module, keep_digital: list[str] | None) -> mho.Predicate | None:
+    """Return which modules go on arrays: all but those that stay digital."""
     where = None
     for pattern in keep_digital or ():
         _check_named(model, pattern)
         where = ~mho.named(pattern) if where is None else where & ~mho.named(pattern)
-    return mho.convert(model, hardware, where=where)
+    return where
 
 
 def _check_named(model: nn.Module, pattern: str) -> None:
@@ -87,4 +92,4 @@ def _check_named(model: nn.Module, pattern: str) -> None:
 def needs_data(hardware: mho.Hardware) -> bool:
     """Whether the hardware has ranges or bounds that only data can give."""
     rule = hardware.dac.range
-    return bool(rule is not None and rule.stored) or hardware.adc.bound == "calibrated"
+    return bool(rule is not None and rule.stored) or hardware.adc.bound_from_data

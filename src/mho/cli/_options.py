@@ -30,8 +30,9 @@ Compensation = Annotated[
 
 
 def hardware_of(source: str, changes: list[str] | None) -> mho.Hardware:
-    """Return the hardware of a preset or file with some of its fields changed."""
-    hardware = mho.load(source)
+    """Return the hardware of a preset or file, or of a chip, with some of its fields changed."""
+    found = mho.load(source)
+    hardware: mho.Hardware = found.hardware if isinstance(found, mho.Chip) else found
     return mho.override(hardware, changes) if changes else hardware
 
 

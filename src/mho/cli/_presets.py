@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import mho
 
@@ -23,6 +23,13 @@ def listing(ctx: typer.Context) -> None:
         rows, cols = hardware.array.rows, hardware.array.cols
         size = f"{rows or 'any'} x {cols or 'any'}" if rows or cols else "any size"
         table.add_row(name, hardware.cell.kind, size, document.source)  # pyright: ignore
+    Console().print(table)
+    table = Table(Column("chip", no_wrap=True), "node", "cores", "arrays", "source")
+    for name in mho.chips():
+        chip, document = mho.load(name), mho.document(name)
+        arrays = f"{chip.core.arrays} x ({chip.rows} x {chip.cols})"
+        node, count = f"{chip.node * 1e9:g} nm", str(chip.core.count)
+        table.add_row(name, node, count, arrays, document.source)
     Console().print(table)
 
 

@@ -8,6 +8,9 @@ from ._compensate import compensate as compensate
 from ._diagnose import diagnose as diagnose
 from ._diagnosis import Diagnosis as Diagnosis
 from ._diagnosis import LayerDiagnosis as LayerDiagnosis
+from ._digital_report import DigitalReport as DigitalReport
+from ._digital_report import LayerDigits as LayerDigits
+from ._digital_report import digital_report as digital_report
 from ._direct import Direct as Direct
 from ._effects import CLIPPING as CLIPPING
 from ._effects import DAC_LEVELS as DAC_LEVELS
@@ -19,12 +22,15 @@ from ._evaluate import Score as Score
 from ._evaluate import chip_scores as chip_scores
 from ._evaluate import evaluate as evaluate
 from ._evaluate import scored as scored
+from ._gradient_descent import GradientDescent as GradientDescent
 from ._model import evaluating as evaluating
 from ._model import exact_products as exact_products
 from ._model import kept_chip as kept_chip
 from ._model import own_noise as own_noise
 from ._mvm_error import mvm_error as mvm_error
 from ._mvm_result import MvmError as MvmError
+from ._one_shot import OneShot as OneShot
+from ._plot import as_image as as_image
 from ._plot import new_figure as new_figure
 from ._plot import plot_evaluation as plot_evaluation
 from ._plot import save as save
@@ -33,6 +39,7 @@ from ._pool import pooled as pooled
 from ._program import at as at
 from ._program import erase as erase
 from ._program import program as program
+from ._programming_cost import ProgrammingCost as ProgrammingCost
 from ._programming_method import ProgrammingMethod as ProgrammingMethod
 from ._programming_report import ProgrammingReport as ProgrammingReport
 from ._programming_report import WrittenMatrix as WrittenMatrix

@@ -42,6 +42,10 @@ class Bench:
         drifts = self.hardware.cell.drift is not None
         corrected = hardware.cell.drift is not None if drifts else not alone
         chip.gain, chip.offset = (kept.gain, kept.offset) if corrected else (None, None)
+        spreads = [(h.adc.gain_spread, h.adc.offset_spread) for h in (hardware, self.hardware)]
+        known = spreads[0] == spreads[1] and not alone  # what each column was corrected for
+        chip.column_gain = kept.column_gain if known else None
+        chip.column_offset = kept.column_offset if known else None
         with own_noise("diagnose", kept.name):
             return chip(self.x, self.weight)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -13,9 +13,10 @@ from ..errors import DataError, LifecycleError, RangeError
 from ..nn import Crossbar, Site, converted
 from ..ops import Stream, all_finite
 from ..spec import render_table
-from ..tiles import nominal
+from ..tiles import nominal, signal_scale
 from ._batches import Forward, run
 from ._model import evaluating
+from ._output_step import OutputStep
 
 Method = Literal["moving_std", "moving_quantile", "quantile", "max"]
 CACHE = 1_000_000
@@ -29,6 +30,7 @@ class Calibration:
         method: how ranges were found.
         ranges: input range of each row-slice, by weight.
         bounds: largest calibrated ADC bound, in units of range x scale, by weight.
+        steps: output step of a digital unit that computes with codes, by weight.
         unreached: weights whose layer never ran on the data; they stay uncalibrated.
     """
 
@@ -36,15 +38,19 @@ class Calibration:
     ranges: dict[str, tuple[float, ...]]
     bounds: dict[str, float]
     unreached: tuple[str, ...]
+    steps: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        names = dict.fromkeys([*self.ranges, *self.bounds])
+        names = dict.fromkeys([*self.ranges, *self.bounds, *self.steps])
+        header = ("weight", "input range", "ADC bound", "output step")
+        shown = len(header) if self.steps else len(header) - 1
         rows = [
             (
                 n,
                 ", ".join(f"{r:.4g}" for r in self.ranges.get(n, ())),
                 f"{self.bounds[n]:.4g}" if n in self.bounds else "",
-            )
+                f"{self.steps[n]:.4g}" if n in self.steps else "",
+            )[:shown]
             for n in names
         ]
         title = (
@@ -53,9 +59,7 @@ class Calibration:
             else "nothing to calibrate: no range or bound needs data"
         )
         notes = [f"never ran on this data, still uncalibrated: {name}" for name in self.unreached]
-        return "\n".join(
-            [render_table(title, ("weight", "input range", "ADC bound"), rows), *notes]
-        )
+        return "\n".join([render_table(title, header[:shown], rows), *notes])
 
 
 class _Statistic:
@@ -107,6 +111,7 @@ class _Observer:
     def __init__(self, crossbar: Crossbar, make: Any) -> None:
         self.statistics = [make() for _ in range(crossbar.geometry.parts)]
         self.peaks: Tensor | None = None
+        self.step = OutputStep(crossbar, make()) if crossbar.hardware.digital.integers else None
 
     def __call__(self, crossbar: Crossbar, x: Tensor, weight: Tensor) -> None:
         if x.numel() == 0:
@@ -119,7 +124,7 @@ class _Observer:
         geometry = crossbar.geometry
         for statistic, piece in zip(self.statistics, geometry.inputs_of(x), strict=True):
             statistic.see(piece)
-        if crossbar.hardware.adc.bound == "calibrated":
+        if crossbar.hardware.adc.bound_from_data:
             target = crossbar.target(weight)
             weights = nominal(target, crossbar.hardware, geometry).weight.to(x.dtype)
             peaks = geometry.column_peaks(geometry.product(geometry.split(x), weights)).float()
@@ -133,7 +138,8 @@ class _Observer:
 
 def _needs_data(crossbar: Crossbar) -> bool:
     rule = crossbar.hardware.dac.range
-    return (rule is not None and rule.stored) or crossbar.hardware.adc.bound == "calibrated"
+    hardware, stored = crossbar.hardware, rule is not None and rule.stored
+    return stored or hardware.adc.bound_from_data or hardware.digital.integers
 
 
 def calibrate(
@@ -145,13 +151,14 @@ def calibrate(
     sigma: float = 3.0,
     forward: Forward | None = None,
 ) -> Calibration:
-    """Find the input range of every array and the calibrated ADC bounds from data, in place.
+    """Find input ranges, calibrated ADC bounds and output steps from data, in place.
 
     The model runs in eval mode with exact products, so the ranges are those of the digital model.
     Ranges are of |x|: `quantile` over all data (at most a million values per array, picked at
     random), `moving_quantile` the mean over batches of each batch's quantile, `moving_std` the mean
-    over batches of sigma standard deviations, `max` the largest. Nothing is changed if anything is
-    wrong.
+    over batches of sigma standard deviations, `max` the largest. The output step of a digital unit
+    in integers is that same statistic of a layer's outputs, bias included, over its largest output
+    code (see `mho.FixedPoint`). Nothing is changed if anything is wrong.
 
     Args:
         model: a converted model.
@@ -181,16 +188,22 @@ def calibrate(
             f"{sharded[0]}: its learned range is sharded over processes: calibrate before sharding."
         )
     observers: dict[str, _Observer] = {}
+    hooks = []
     try:
         for site in converted(model):  # all products are exact, also those that need no data
             make = lambda: _Statistic(method, quantile, sigma)  # noqa: E731
             observers[site.name] = _Observer(site.crossbar, make)
             site.crossbar.observer = observers[site.name]
+            step = observers[site.name].step
+            if step is not None:
+                hooks.append(site.crossbar.register_forward_hook(step, with_kwargs=True))
         with evaluating(model):
             run(model, batches, forward, "calibrating")
     finally:
         for site in converted(model):
             site.crossbar.observer = None
+        for hook in hooks:
+            hook.remove()
     return _keep(found, observers, method)
 
 
@@ -199,6 +212,7 @@ def _keep(found: list[Site], observers: dict[str, _Observer], method: str) -> Ca
     reached = [site for site in found if observers[site.name].reached]
     ranges: dict[str, tuple[float, ...]] = {}
     bounds: dict[str, Tensor] = {}
+    steps: dict[str, float] = {}
     for site in reached:
         seen, rule = observers[site.name], site.crossbar.hardware.dac.range
         if rule is not None and rule.stored:
@@ -210,10 +224,14 @@ def _keep(found: list[Site], observers: dict[str, _Observer], method: str) -> Ca
             _set_range(site, ranges[site.name])
         if site.name in bounds:
             site.crossbar.output_bound = bounds[site.name]
+        step = observers[site.name].step
+        if step is not None:
+            steps[site.name] = step.result(site)
+            site.crossbar.output_step = torch.tensor(steps[site.name], device=site.weight.device)
         site.crossbar.keep_record()
     unreached = tuple(site.name for site in found if site not in reached)
     largest = {name: float(bound.max()) for name, bound in bounds.items()}
-    return Calibration(method, ranges, largest, unreached)
+    return Calibration(method, ranges, largest, unreached, steps)
 
 
 def _set_range(site: Site, values: tuple[float, ...]) -> None:
@@ -229,11 +247,15 @@ def _set_range(site: Site, values: tuple[float, ...]) -> None:
 
 
 def _relative_bound(site: Site, peaks: Tensor, ranges: tuple[float, ...] | None) -> Tensor:
-    """Peaks of the columns in units of input range x weight scale; 1 for a silent column."""
+    """Bounds of the columns in units of input range x weight scale, from their peaks.
+
+    A silent column has a peak of 1.
+    """
     crossbar = site.crossbar
     target = crossbar.target(site.matrix)
     scale = nominal(target, crossbar.hardware, crossbar.geometry).scale.detach().float()
+    scale = signal_scale(scale, crossbar.hardware, crossbar.geometry)
     fixed = getattr(crossbar.hardware.dac.range, "value", 1.0)
     unit = torch.tensor(ranges or [fixed] * crossbar.geometry.parts, device=scale.device)
     bound = peaks.to(scale.device) / (scale * unit[:, None])
-    return torch.where(bound > 0, bound, 1.0)
+    return crossbar.hardware.adc.on_granules(torch.where(bound > 0, bound, 1.0))

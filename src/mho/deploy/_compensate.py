@@ -1,6 +1,5 @@
 """Digital corrections of a chip that has drifted."""
 
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -10,11 +9,12 @@ from torch import Tensor, nn
 from ..errors import DataError, RangeError
 from ..nn import Crossbar, Site
 from ..tiles import Dense, Present, mvm
-from ._batches import Forward, run
-from ._model import evaluating, programmed
+from ._batches import Forward
+from ._columns import Line, correct_columns, visited
+from ._model import native_digital, programmed
 
-Method = Literal["none", "global", "global_exact", "column", "affine"]
-METHODS = ("none", "global", "global_exact", "column", "affine")
+Method = Literal["none", "global", "global_exact", "column", "affine", "columns"]
+METHODS = ("none", "global", "global_exact", "column", "affine", "columns")
 
 
 def compensate(
@@ -34,36 +34,51 @@ def compensate(
     - `column`: a gain for each output.
     - `affine`: a gain and an offset for each output, the least-squares fit of the exact outputs to
       the arrays' outputs on `batches`; every layer sees the inputs of the digital model.
-    - `none`: no correction.
+    - `columns`: the same fit for each physical column of each array: of the exact partial products
+      to what its converter says, on `batches`, or without data on random inputs. It is kept until
+      the model is programmed again or calibrated so anew; the other methods act on top of it.
+    - `none`: none of the other corrections.
 
+    Digital units of an own arithmetic are left out meanwhile: the converters are read as they are.
     The correction is that of the present time; set the clock first, and call again after. Outputs
     that are read as exactly zero keep the gain 1, and so do layers that do not run on `batches`.
 
     Raises:
         LifecycleError: the model is not programmed.
         RangeError: an unknown method.
-        DataError: `affine` without data, or data for another method.
+        DataError: `affine` without data, or data for a method that takes none.
     """
     if method not in METHODS:
         raise RangeError(f"unknown method {method!r}: use {', '.join(METHODS)}.")
-    if (method == "affine") != (batches is not None):
-        raise DataError(
-            "compensate(model, 'affine', batches) needs data; the other methods take none."
-        )
+    check_data(method, batches)
     found = programmed(model, "compensate")
-    before = [(site.crossbar.gain, site.crossbar.offset) for site in found]
+    keys = ("gain", "offset", *(("column_gain", "column_offset") if method == "columns" else ()))
+    before = [{key: getattr(site.crossbar, key) for key in keys} for site in found]
     for site in found:
-        site.crossbar.gain = site.crossbar.offset = None
+        for key in keys:
+            setattr(site.crossbar, key, None)
     try:
-        if method == "affine":
-            _affine(model, found, batches, forward)  # pyright: ignore[reportArgumentType]
-        elif method != "none":
-            _by_read_out(found, method)
+        with native_digital(model):
+            if method == "affine":
+                _affine(model, found, batches, forward)  # pyright: ignore[reportArgumentType]
+            elif method == "columns":
+                correct_columns(model, found, batches, forward)
+            elif method != "none":
+                _by_read_out(found, method)
     except BaseException:
-        for site, (gain, offset) in zip(found, before, strict=True):
-            site.crossbar.gain, site.crossbar.offset = gain, offset
+        for site, kept in zip(found, before, strict=True):
+            for key, value in kept.items():
+                setattr(site.crossbar, key, value)
         raise
     return model
+
+
+def check_data(method: str, batches: Iterable[Any] | None) -> None:
+    """Refuse a method without the data that it needs, or with data that it would ignore."""
+    if method == "affine" and batches is None:
+        raise DataError("compensate(model, 'affine', batches) needs data.")
+    if method not in ("affine", "columns") and batches is not None:
+        raise DataError(f"the compensation {method!r} takes no data; 'affine' and 'columns' do.")
 
 
 @torch.no_grad()
@@ -105,48 +120,20 @@ def _affine(
     model: nn.Module, found: list[Site], batches: Iterable[Any], forward: Forward | None
 ) -> None:
     fits = {id(site.crossbar): _Fit(site) for site in found}
-    handles = [site.crossbar.register_forward_hook(fits[id(site.crossbar)]) for site in found]
-    try:
-        with evaluating(model):
-            run(model, batches, forward, "compensating")
-    finally:
-        for handle in handles:
-            handle.remove()
-    unreached = [site.name for site in found if not fits[id(site.crossbar)].reached]
-    if unreached:
-        warnings.warn(
-            f"never ran on this data, so left without correction: {', '.join(unreached)}",
-            stacklevel=3,
-        )
-    for site in found:
-        if site.name not in unreached:
-            device, solved = site.weight.device, fits[id(site.crossbar)].solution()
-            site.crossbar.gain, site.crossbar.offset = (value.to(device) for value in solved)
+    for site in visited(model, found, fits, batches, forward):
+        device, solved = site.weight.device, fits[id(site.crossbar)].line.solution()
+        site.crossbar.gain, site.crossbar.offset = (value.to(device) for value in solved)
 
 
 class _Fit:
-    """Sums for the regression exact = gain * analog + offset of each output."""
+    """The regression exact = gain * analog + offset of each output."""
 
     def __init__(self, site: Site) -> None:
         self.geometry = site.crossbar.geometry
-        self.sums = torch.zeros(5, self.geometry.out, dtype=torch.float64)
+        self.line = Line((self.geometry.out,))
 
     def __call__(self, crossbar: Crossbar, args: tuple[Any, ...], analog: Tensor) -> Tensor:
         """Compare one product with the exact one, and hand the exact one on."""
         exact = crossbar.exact(*args[:3])  # the geometry too, where it depends on the call
-        a, e = (self.geometry.by_output(y).double().cpu() for y in (analog, exact))  # (N, out)
-        parts = (torch.full_like(a, 1.0), a, e, a * a, a * e)
-        self.sums += torch.stack([part.sum(0) for part in parts])
+        self.line.see(self.geometry.by_output(analog), self.geometry.by_output(exact))  # (N, out)
         return exact
-
-    @property
-    def reached(self) -> bool:
-        """Whether the layer ran."""
-        return bool(self.sums[0].any())
-
-    def solution(self) -> tuple[Tensor, Tensor]:
-        """Gain and offset of each output; gain 1 where the arrays' output never changed."""
-        n, a, e, aa, ae = self.sums
-        variance, covariance = aa - a * a / n, ae - a * e / n
-        gain = torch.where(variance > 1e-12 * aa, covariance / variance, 1.0)
-        return gain.float(), ((e - gain * a) / n).float()

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..circuits import DAC
+from ..circuits import DAC, Float
 from ..tiles import Hardware
 
 CLIPPING, DAC_LEVELS, WEIGHT_LEVELS = "input clipping", "DAC levels", "weight levels"
+ADC_LEVELS, DIGITAL = "ADC levels", "digital precision"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Effect:
     def without(self, hardware: Hardware) -> Hardware:
         """Return the hardware without this effect."""
         parts = {part: getattr(hardware, part).with_fields(**f) for part, f in self.off.items()}
+        if self.name == DIGITAL or (self.name == ADC_LEVELS and hardware.digital.integers):
+            parts["digital"] = Float()  # codes are what integers are computed from
         return hardware.with_fields(**parts)
 
     def is_on(self, hardware: Hardware) -> bool:
@@ -44,6 +47,7 @@ _CONDITIONS = {
     WEIGHT_LEVELS: lambda h: not h.mapping.exact,
     CLIPPING: lambda h: h.dac.range is not None and not h.dac.range.dynamic,
     DAC_LEVELS: lambda h: h.dac.half_steps is not None,
+    DIGITAL: lambda h: not h.digital.native,
     "ADC saturation": lambda h: h.adc.bound is not None and h.adc.overflow != "extend",
 }
 
@@ -80,7 +84,13 @@ EFFECTS = (
     Effect("ADC gain spread", {"adc": {"gain_spread": 0.0}}, "trim the ADCs", of_chip=True),
     Effect("ADC offset spread", {"adc": {"offset_spread": 0.0}}, "trim the ADCs", of_chip=True),
     Effect("ADC saturation", {"adc": {"overflow": "extend"}}, "a larger bound of the ADC"),
-    Effect("ADC levels", {"adc": _BITS}, "more bits in the ADC, or a smaller bound"),
+    # An architecture's errors are those of its levels, without which it has no meaning.
+    Effect(
+        ADC_LEVELS,
+        {"adc": {**_BITS, "converter": None}},
+        "more bits in the ADC, a smaller bound, or training with its converters",
+    ),
+    Effect(DIGITAL, {}, "more bits in the digital unit, or `digital: float`"),
 )  # in the order of the signal
 
 
@@ -99,10 +109,11 @@ def only(hardware: Hardware, name: str | None = None) -> Hardware:
     """Return the hardware with the named effect only, or with none.
 
     Input range, DAC levels and the encoding of weights stay: the units of noise and the phases of
-    an input depend on them.
+    an input depend on them; and so do the ADC levels for the effect of a digital unit in integers.
     """
+    kept = {name, ADC_LEVELS} if name == DIGITAL and hardware.digital.integers else {name}
     for effect in effects(hardware).values():
-        if effect.name != name:
+        if effect.name not in kept:
             hardware = effect.without(hardware)
     return hardware
 

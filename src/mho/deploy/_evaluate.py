@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import DataError, RangeError
 from ..nn import converted
 from ..spec import seconds
-from ._compensate import METHODS, compensate
+from ._compensate import METHODS, check_data, compensate
 from ._model import evaluating, exact_products, kept_chip, own_noise
 from ._pool import pooled
 from ._program import at, erase, program
@@ -51,7 +51,7 @@ def evaluate(
         seed: seed of the first chip.
         method: how the cells get their weights; see `mho.program`.
         compensation: what `mho.compensate` does before each score.
-        batches: data for `compensation="affine"`.
+        batches: data for `compensation="affine"`, or `"columns"`.
         forward: how to run a batch of that data.
         chance: score of guessing, for the normalized accuracy.
         workers: processes; None takes what the surrounding `joblib.parallel_config` says, so a
@@ -93,8 +93,7 @@ def _check(
         raise RangeError(f"instances must be a whole number of at least 1, got {instances!r}.")
     if compensation not in METHODS:
         raise RangeError(f"unknown compensation {compensation!r}: use {', '.join(METHODS)}.")
-    if (compensation == "affine") != (batches is not None):
-        raise DataError("compensation='affine' needs `batches`; the others take none.")
+    check_data(compensation, batches)
     if isinstance(batches, Tensor):
         raise DataError("batches must be an iterable of batches: write [x] for a single batch x.")
 

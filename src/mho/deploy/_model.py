@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..circuits import Float
 from ..errors import LifecycleError
 from ..nn import Crossbar, Site, converted
 
@@ -66,6 +67,20 @@ def exact_products(model: nn.Module, names: Collection[str] | None = None) -> It
 
 def _ignore(crossbar: Crossbar, x: Tensor, weight: Tensor) -> None:
     """An observer that does not look."""
+
+
+@contextmanager
+def native_digital(model: nn.Module) -> Iterator[None]:
+    """Let digital units compute as the model does for a while: converters are read as they are."""
+    found = [site.crossbar for site in converted(model)]
+    before = [crossbar.hardware for crossbar in found]
+    for crossbar in found:
+        crossbar.hardware = crossbar.hardware.with_fields(digital=Float())
+    try:
+        yield
+    finally:
+        for crossbar, hardware in zip(found, before, strict=True):
+            crossbar.hardware = hardware
 
 
 @contextmanager

@@ -162,6 +162,11 @@ def single_kind(kind: str) -> type[PulsedDevice]:
             f"unknown kind of single device {kind!r}{nearest(kind, known)}; known kinds: "
             f"{', '.join(sorted(known))}"
         )
+    if known[kind].landing is not None:
+        raise SpecError(
+            f"{kind} has jumps, so that fits, which go by the gradient of a response, cannot find "
+            "its numbers: count the pulses between switches instead"
+        )
     return known[kind]
 
 

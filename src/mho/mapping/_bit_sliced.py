@@ -50,6 +50,11 @@ class BitSliced(Mapping):
         return False
 
     @property
+    def differentiable(self) -> bool:
+        """No: digits have no gradient."""
+        return False
+
+    @property
     def significance(self) -> tuple[float, ...]:
         """B^s (B - 1) / L for each slice s, least significant first."""
         base, levels = 2**self.slice_bits, 2 ** (self.bits - 1) - 1

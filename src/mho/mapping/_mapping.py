@@ -49,6 +49,16 @@ class Mapping(Variant):
         return True
 
     @property
+    def differentiable(self) -> bool:
+        """Whether encode has a gradient: that of the weight, straight through any levels."""
+        return True
+
+    @property
+    def complementary(self) -> bool:
+        """Whether two devices hold opposite states, whatever the weight."""
+        return False
+
+    @property
     def significance(self) -> tuple[float, ...]:
         """Digital factor of each slice; a single 1 unless the encoding says otherwise."""
         return (1.0,)

@@ -1,5 +1,6 @@
 """Split a weight matrix over arrays of limited size: pure index arithmetic."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,31 @@ def split(size: int, limit: int | None, rule: Rule = "balanced", step: int = 1) 
         base, extra = divmod(units, count)
         sizes = [base + 1] * extra + [base] * (count - extra)
     return tuple(step * n for n in sizes)
+
+
+def partition_counts(
+    widths: Sequence[int], rows: int, cols: int, bias: bool = True
+) -> tuple[list[int], list[int]]:
+    """Return how many row-slices and column-slices each layer of a chain of dense layers takes.
+
+        h_l = ceil((n_l + 1) / rows),   v_l = ceil(n_{l+1} / cols)
+
+    with one more row for the bias, as in IMAC-Sim (arXiv 2201.12480): 400-120-84-10 on arrays of
+    32x32 takes h = 13, 4, 3 and v = 4, 3, 1.
+
+    Args:
+        widths: inputs of the first layer, and the outputs of each.
+        rows: input lines of an array.
+        cols: weights of an output line each, side by side on an array.
+        bias: whether each layer has a row for its bias.
+
+    Raises:
+        SpecError: there is no layer, or a number is below 1.
+    """
+    if len(widths) < 2:
+        raise SpecError(f"a chain needs at least two widths, got {list(widths)}")
+    heights = [len(split(n + bias, rows)) for n in widths[:-1]]
+    return heights, [len(split(n, cols)) for n in widths[1:]]
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,15 @@ class Table(Mapping):
             )
         if any(not 0 <= value <= 1 for row in self.devices for value in row):
             raise ValueError("relative conductances must lie in [0, 1]")
-        for weight, total in zip(points, self._totals(), strict=True):
-            if abs(total - self._slope() * weight) > 1e-6 * abs(self._slope()):
+        totals = self._totals()
+        slope = (totals[-1] - totals[0]) / 2
+        for weight, total in zip(points, totals, strict=True):
+            if abs(total - slope * weight) > 1e-6 * abs(slope):
                 raise ValueError(
                     f"not invertible: the currents at w = {weight:g} add to {total:g}, "
-                    f"but {self._slope():g} w = {self._slope() * weight:g} is needed"
+                    f"but {slope:g} w = {slope * weight:g} is needed"
                 )
-        if self._slope() <= 0:
+        if slope <= 0:
             raise ValueError("not invertible: the summed current does not grow with the weight")
         return self
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..errors import DataError
 from ..tiles import Geometry, Hardware
-from ._layer import Analog, dense
+from ._layer import Analog, biased, dense
 
 PACKED = ("in_proj_weight",)
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -68,8 +68,8 @@ class AnalogMultiheadAttention(Analog, nn.MultiheadAttention):
         heads, weights = _attend(
             self, q, k, v, _merged(self, q, k, padding, mask), is_causal, need_weights
         )
-        y = self.analog["out_proj_weight"](heads, self.out_proj.weight)
-        y = y if self.out_proj.bias is None else y + self.out_proj.bias
+        out = self.out_proj
+        y = biased(self.analog["out_proj_weight"], heads, out.weight, out.bias)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
@@ -116,16 +116,17 @@ def _masks(
 def _project(module: Any, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
     """Return Q, K and V with embed_dim features each."""
     inputs = (query, key, value)
-    biases: Any = (None,) * 3 if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
+    bias = module.in_proj_bias
     if module._qkv_same_embed_dim:
         crossbar, weight = module.analog["in_proj_weight"], module.in_proj_weight
         distinct = {id(x): x for x in inputs}  # each input is driven once, whatever it is used for
-        products = {which: crossbar(x, weight).chunk(3, -1) for which, x in distinct.items()}
-        found = [products[id(x)][third] for third, x in enumerate(inputs)]
-    else:
-        pairs = zip(SEPARATE, inputs, strict=True)
-        found = [module.analog[name](x, getattr(module, name)) for name, x in pairs]
-    return [y if b is None else y + b for y, b in zip(found, biases, strict=True)]
+        products = {
+            which: biased(crossbar, x, weight, bias).chunk(3, -1) for which, x in distinct.items()
+        }
+        return [products[id(x)][third] for third, x in enumerate(inputs)]
+    biases: Any = (None,) * 3 if bias is None else bias.chunk(3)
+    triples = zip(SEPARATE, inputs, biases, strict=True)
+    return [biased(module.analog[n], x, getattr(module, n), b) for n, x, b in triples]
 
 
 def _extended(

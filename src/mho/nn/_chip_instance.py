@@ -14,8 +14,8 @@ from ..tiles import Columns, Geometry, Hardware, Present, Programmed, present, s
 from ._checkpoint import DTYPES, read_record, record
 
 CHIP = ("programmed", "coefficient", "scale", "seed", "seconds")
-CALIBRATION = ("input_range", "output_bound")
-CORRECTION = ("gain", "offset")
+CALIBRATION = ("input_range", "output_bound", "output_step")
+CORRECTION = ("gain", "offset", "column_gain", "column_offset")
 ADAPTED = ("clip_bound", "output_scale")
 
 Writer = Callable[[Tensor, Any, Stream], tuple[Programmed, object]]
@@ -45,8 +45,11 @@ class ChipInstance(nn.Module):
     seconds: Tensor | None
     input_range: Tensor | None
     output_bound: Tensor | None
+    output_step: Tensor | None
     gain: Tensor | None
     offset: Tensor | None
+    column_gain: Tensor | None
+    column_offset: Tensor | None
     clip_bound: Tensor | None
     output_scale: Tensor | None
     record: Tensor | None
@@ -187,8 +190,11 @@ class ChipInstance(nn.Module):
             "seconds": (),
             "input_range": (geometry.parts,),
             "output_bound": (geometry.parts, geometry.slices * geometry.out),
+            "output_step": (),
             "gain": (geometry.out,),
             "offset": (geometry.out,),
+            "column_gain": (geometry.parts, geometry.slices * geometry.out),
+            "column_offset": (geometry.parts, geometry.slices * geometry.out),
             "clip_bound": (geometry.parts, geometry.out),
             "output_scale": (geometry.out,),
         }
@@ -241,4 +247,4 @@ def _moved(now: Present, device: torch.device) -> Present:
         return None if value is None else value.to(device)
 
     columns = Columns(**{key: move(value) for key, value in now.columns._asdict().items()})
-    return Present(now.weight.to(device), move(now.negative), columns)
+    return Present(now.weight.to(device), move(now.negative), columns, move(now.cells))

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..tiles import Convolution, Geometry, Hardware
-from ._layer import Analog, add_bias, partition_of
+from ._layer import Analog, biased, partition_of
 
 
 def _geometry(module: Any, hardware: Hardware, transposed: bool) -> Convolution:
@@ -61,8 +61,9 @@ class _Conv(Analog):
         if crossbar.transparent:
             return layer.digital.forward(layer, x)
         batched = x.dim() == len(layer.kernel_size) + 2
-        y = crossbar(x if batched else x.unsqueeze(0), layer.weight.flatten(1))
-        return _finish(self, y, batched)
+        given = x if batched else x.unsqueeze(0)
+        y = biased(crossbar, given, layer.weight.flatten(1), layer.bias)
+        return y if batched else y.squeeze(0)
 
 
 class _ConvTranspose(Analog):
@@ -98,18 +99,14 @@ class _ConvTranspose(Analog):
             geometry = replace(_as_any(geometry), output_padding=tuple(extra))
         batched = x.dim() == len(kernel) + 2
         weight = self.to_matrix(layer.weight, geometry)
-        return _finish(self, crossbar(x if batched else x.unsqueeze(0), weight, geometry), batched)
+        given = x if batched else x.unsqueeze(0)
+        y = biased(crossbar, given, weight, layer.bias, geometry)
+        return y if batched else y.squeeze(0)
 
 
 def _as_any(value: Any) -> Any:
     """The mixins below do not name the torch class that they are mixed into."""
     return value
-
-
-def _finish(module: Any, y: Tensor, batched: bool) -> Tensor:
-    bias = module.bias
-    y = add_bias(y, None if bias is None else bias.reshape(-1, *[1] * len(module.kernel_size)))
-    return y if batched else y.squeeze(0)
 
 
 class AnalogConv1d(_Conv, nn.Conv1d):

@@ -14,9 +14,12 @@ from ..tiles import (
     Hardware,
     Operand,
     Present,
+    Unit,
+    Watch,
     column_scale,
     mvm,
     nominal,
+    signal_scale,
 )
 from ._chip_instance import ChipInstance, gathered
 from ._recording import Recorder, recorded
@@ -55,6 +58,7 @@ class Crossbar(ChipInstance):
             gets no gradient, and the recorder what a gradient is made of.
         clipped: while set, a leaf (2, row-slices) whose gradient takes up, for every backward pass,
             the share of inputs at a learned range, and 1.
+        watch: while set, looks at what a digital unit of its own arithmetic computes.
     """
 
     def __init__(self, hardware: Hardware, geometry: Geometry, name: str) -> None:
@@ -63,11 +67,15 @@ class Crossbar(ChipInstance):
         self.modifier: Modifier | None = None
         self.recorder: Recorder | None = None
         self.clipped: Tensor | None = None
+        self.watch: Watch | None = None
 
     @property
     def transparent(self) -> bool:
         """Whether the layer is exactly its digital twin, so that the twin's own code may run."""
-        kept = (self.programmed, self.gain, self.offset, self.clip_bound, self.output_scale)
+        kept = (
+            self.programmed, self.gain, self.offset, self.column_gain, self.column_offset,
+            self.clip_bound, self.output_scale,
+        )  # fmt: skip
         return (
             self.observer is None
             and self.recorder is None
@@ -84,14 +92,17 @@ class Crossbar(ChipInstance):
         weight: Tensor,
         geometry: Geometry | None = None,
         operand: Operand | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
-        """Return the product of inputs with the weight matrix (out, rows), without bias.
+        """Return the product of inputs with the weight matrix (out, rows).
 
         Args:
             x: the layer's input.
             weight: the target weights as a matrix.
             geometry: the layer's geometry for this call, where it depends on the call.
             operand: what `operand(weight)` returned, where one layer call makes many products.
+            bias: added by the digital unit, (out,). `biased` gives it only to one that computes
+                otherwise than the model.
         """
         geometry = geometry or self.geometry
         problem = geometry.misfit(x)
@@ -99,20 +110,59 @@ class Crossbar(ChipInstance):
             raise DataError(f"{self.name}: {problem}.")
         if self.observer is not None:
             self.observer(self, x, weight)
-            return self.exact(x, weight, geometry)
+            y = self.exact(x, weight, geometry)
+            return y if bias is None else y + geometry.on_outputs(bias.to(y.dtype))
         if _known_not_finite(x):
             raise DataError(f"{self.name}: the input has values that are not finite.")
         if operand is None and self._draws_per_sample and geometry.batched(x):
-            each = [mvm(one, self.operand(weight), self.hardware, geometry) for one in x.split(1)]
-            y = torch.cat(each)
+            ready = (self.ready(self.operand(weight), bias) for _ in range(len(x)))
+            pairs = zip(x.split(1), ready, strict=True)
+            y = torch.cat([mvm(one, each, self.hardware, geometry) for one, each in pairs])
         elif self.recorder is not None and self._records and weight.requires_grad:
-            operand = operand or self.operand(weight)
+            operand = self.ready(operand or self.operand(weight), bias)
             y = recorded(x, weight, operand, self.hardware, geometry, self.recorder)
         else:
-            y = mvm(x, operand or self.operand(weight), self.hardware, geometry)
-        if self.offset is not None:
-            y = y + self.geometry.on_outputs(self.offset.to(y.dtype))
+            operand = self.ready(operand or self.operand(weight), bias)
+            y = mvm(x, operand, self.hardware, geometry)
+        if not self.hardware.digital.native:
+            return y
+        for constant in (self._correction(), bias):
+            if constant is not None:
+                y = y + geometry.on_outputs(constant.to(y.dtype))
         return y
+
+    def ready(self, operand: Operand, bias: Tensor | None = None) -> Operand:
+        """Return an operand with the digital unit that hardware of other arithmetic has.
+
+        Args:
+            operand: what `operand(weight)` returned.
+            bias: what the unit adds besides the corrections.
+        """
+        if self.hardware.digital.native:
+            return operand
+        constants = [value for value in (self._correction(), bias) if value is not None]
+        offset = operand.scale.new_zeros(self.geometry.out)
+        for value in constants:
+            offset = offset + value.to(offset.dtype)
+        step = self._output_step() if self.hardware.digital.integers else None
+        return replace(operand, unit=Unit(self.name, step, offset, self.watch))
+
+    def _correction(self) -> Tensor | None:
+        """The offset of each output, (out,), from those of its columns and its own."""
+        if self.column_offset is None:
+            return self.offset
+        per_slice = self.column_offset.sum(0).unflatten(0, (self.geometry.slices, -1))
+        gain, total = self._gain(), per_slice.sum(0)
+        total = total if gain is None else total * gain
+        return total if self.offset is None else total + self.offset
+
+    def _output_step(self) -> Tensor:
+        if self.output_step is None:
+            raise LifecycleError(
+                f"{self.name}: the digital unit's output step is unknown, as no data was seen yet: "
+                "call mho.calibrate(model, batches) first, or use `digital: float`."
+            )
+        return self.output_step
 
     def exact(self, x: Tensor, weight: Tensor, geometry: Geometry | None = None) -> Tensor:
         """Return the product without any analog effect, by the same layout on the arrays."""
@@ -136,8 +186,9 @@ class Crossbar(ChipInstance):
         ready: dict[str, Any] = {
             "input_range": self._input_range(),
             "clipped": self.clipped,
-            "bound": self._output_bound(),
+            "bound": self._output_bound(weight),
             "gain": self._gain(),
+            "column_gain": self.column_gain,
         }
         weight = self.target(weight)
         now = present or self._present
@@ -154,10 +205,16 @@ class Crossbar(ChipInstance):
                 weight = weight.detach()
             if self.recorder is not None and self.recorder.scale is not None:
                 columns = (self.geometry.parts, self.geometry.out)
-                base = Operand(weight, weight.detach().new_full(columns, self.recorder.scale))
+                scale = weight.detach().new_full(columns, self.recorder.scale)
+                wired = self.hardware.array_acts or self.hardware.array.wires is not None
+                base = (
+                    nominal(weight, self.hardware, self.geometry, scale)
+                    if wired
+                    else Operand(weight, scale)
+                )
             else:
                 base = nominal(weight, self.hardware, self.geometry)
-            operand = Operand(base.weight, base.scale, base.significance, **ready)
+            operand = Operand(base.weight, base.scale, base.significance, cells=base.cells, **ready)
             return operand if modifier is None else modifier.disturbed(operand, weight, self)
         significance = self.hardware.mapping.significance
         effective, negative = now.weight, now.negative
@@ -167,7 +224,9 @@ class Crossbar(ChipInstance):
             negative = None if negative is None else _moved_by(negative, step)
         assert self.scale is not None
         scale = self.scale.repeat(1, self.geometry.slices)
-        return Operand(effective, scale, significance, negative, now.columns, **ready)
+        return Operand(
+            effective, scale, significance, negative, now.columns, cells=now.cells, **ready
+        )
 
     def full_scale(self) -> Tensor:
         """Return the input of full scale for each row, (rows,); 1 where it has no fixed value."""
@@ -217,12 +276,28 @@ class Crossbar(ChipInstance):
         scale = gathered(self.output_scale)
         return scale if self.gain is None else self.gain.to(scale.dtype) * scale
 
-    def _output_bound(self) -> Tensor | None:
-        if self.hardware.adc.bound != "calibrated":
+    @torch.no_grad()
+    def _largest_signals(self, weight: Tensor) -> Tensor:
+        """Return sum_j |w_ij| of each column, (row-slices, columns), with w relative to its scale.
+
+        The weights are those that the arrays are to hold, so that a range that was set when a chip
+        was programmed does not follow its drift.
+        """
+        held = nominal(self.target(weight).detach(), self.hardware, self.geometry)
+        rows = held.weight.abs().split(list(self.geometry.partition.rows), dim=1)
+        unit = signal_scale(held.scale, self.hardware, self.geometry)
+        largest = torch.stack([piece.sum(1) for piece in rows]) / unit
+        return torch.where(largest > 0, largest, 1.0)
+
+    def _output_bound(self, weight: Tensor) -> Tensor | None:
+        adc = self.hardware.adc
+        if adc.bound == "maximum":
+            return self._largest_signals(weight)
+        if not adc.bound_from_data:
             return None
         if self.output_bound is None:
             raise LifecycleError(
-                f"{self.name}: the ADC bound is calibrated, but no data was seen yet: call "
+                f"{self.name}: the ADC bound is {adc.bound}, but no data was seen yet: call "
                 "mho.calibrate(model, batches) first, or give a number for `adc.bound`."
             )
         return self.output_bound

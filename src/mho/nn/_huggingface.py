@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..tiles import Geometry, Hardware
-from ._layer import Analog, dense
+from ._layer import Analog, biased, dense
 
 
 def find_layer(module: nn.Module) -> type[Analog] | None:
@@ -47,7 +47,7 @@ def _conv1d() -> type[Analog]:
             crossbar = self.analog["weight"]
             if crossbar.transparent:
                 return Conv1D.forward(self, x)
-            return crossbar(x, self.weight.t()) + self.bias
+            return biased(crossbar, x, self.weight.t(), self.bias)
 
     AnalogTransformersConv1D.__qualname__ = "AnalogTransformersConv1D"
     return AnalogTransformersConv1D

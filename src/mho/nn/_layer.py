@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ..errors import LifecycleError
 from ..mapping import Partition, split
-from ..ops import differentiable
-from ..tiles import Dense, Geometry, Hardware
+from ..ops import differentiable, in_memory
+from ..tiles import Dense, Geometry, Hardware, Operand
 from ._checkpoint import problems, refuse
 from ._chip_instance import gathered
 from ._crossbar import Crossbar
@@ -132,12 +132,33 @@ def converted(model: nn.Module) -> list[Site]:
 
 
 def add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
-    """Return y + bias; a crossbar's output is nobody else's, so without autograd it is reused."""
+    """Return y + bias; a crossbar's output is nobody else's, so its memory is reused.
+
+    Autograd needs no product of its own, but compilers and function transforms want no change.
+    """
     if bias is None:
         return y
-    if differentiable(y, bias) or bias.dtype != y.dtype:
+    if bias.dtype != y.dtype or (differentiable(y, bias) and not in_memory(y, bias)):
         return y + bias
     return y.add_(bias)
+
+
+def biased(
+    crossbar: Crossbar,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry | None = None,
+    operand: Operand | None = None,
+) -> Tensor:
+    """Return a crossbar's product plus a bias (out,).
+
+    A digital unit of its own arithmetic adds the bias itself, before it rounds and saturates.
+    """
+    if not crossbar.hardware.digital.native:
+        return crossbar(x, weight, geometry, operand, bias=bias)
+    y = crossbar(x, weight, geometry, operand)
+    return add_bias(y, None if bias is None else crossbar.geometry.on_outputs(bias))
 
 
 def partition_of(out: int, rows: int, hardware: Hardware, step: int = 1) -> Partition:

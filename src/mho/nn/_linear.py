@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ._layer import Analog, add_bias
+from ._layer import Analog, biased
 
 
 class AnalogLinear(Analog, nn.Linear):
@@ -15,4 +15,4 @@ class AnalogLinear(Analog, nn.Linear):
         crossbar = self.analog["weight"]
         if crossbar.transparent:
             return nn.Linear.forward(self, x)
-        return add_bias(crossbar(x, self.weight), self.bias)
+        return biased(crossbar, x, self.weight, self.bias)

@@ -18,7 +18,16 @@ from torch import Tensor
 
 from ..errors import LifecycleError
 from ..ops import signed
-from ..tiles import Convolution, Geometry, Hardware, Operand, mvm
+from ..tiles import (
+    Backward,
+    Convolution,
+    Geometry,
+    Hardware,
+    Operand,
+    mvm,
+    mvm_t,
+    read_rows,
+)
 
 LIMIT = 1 << 22
 """Numbers in one piece of vectors: 16 MiB of float32, what a mini-batch of a linear layer takes."""
@@ -101,6 +110,7 @@ class Recorder:
         scale: the weight that a relative weight of 1 on the arrays stands for; the units of the
             read-out's noise and bounds. None: what the mapping says.
         limit: input of full scale for each row, where inputs are limited to it.
+        backward: how the arrays are read backward; None: exactly.
         factor: returns what errors are to be multiplied with, where the loss is scaled.
         records: what came since the last `take`.
         seen: counts the backward passes; what changes here tells compilers that one has an effect.
@@ -110,6 +120,7 @@ class Recorder:
         self, geometry: Geometry, scale: float | None = None, limit: Tensor | None = None
     ) -> None:
         self.geometry, self.scale, self.limit = geometry, scale, limit
+        self.backward: Backward | None = None
         self.factor: Callable[[], float] | None = None
         self.records: list[Recorded] = []
         self.seen = torch.zeros((), dtype=torch.int64)
@@ -127,10 +138,30 @@ class Recorder:
     def add(self, x: Tensor, d: Tensor) -> None:
         """Note one product: its input and the gradient with respect to its output."""
         factor = 1.0 if self.factor is None else self.factor()
-        self.records.append(Recorded(x, d, self._geometry(x, d), self.limit, factor))
+        self.records.append(Recorded(x, d, self.geometry_of(x, d), self.limit, factor))
 
-    def _geometry(self, x: Tensor, d: Tensor) -> Geometry:
-        """Tell from the output which of the sizes that a transposed convolution allows it has."""
+    def read_back(self, x: Tensor, d: Tensor, weight: Tensor, rows: bool = False) -> Tensor:
+        """Return the gradient with respect to x that the arrays give for errors d.
+
+        A scaled loss does not scale what is driven.
+
+        Args:
+            x: the product's input.
+            d: gradient with respect to its output.
+            weight: what the arrays hold.
+            rows: whether to return the gradients of all vectors (n, groups, rows) instead.
+        """
+        assert self.backward is not None
+        factor = 1.0 if self.factor is None else self.factor()
+        d = d if factor == 1.0 else d * factor
+        scale = 1.0 if self.scale is None else self.scale
+        geometry = self.geometry_of(x, d)
+        product = read_rows if rows else mvm_t
+        back = product(d, x, weight, scale, self.backward, geometry, self.limit)
+        return back if factor == 1.0 else back / factor
+
+    def geometry_of(self, x: Tensor, d: Tensor) -> Geometry:
+        """Tell from the output d which of the sizes that a transposed convolution allows it has."""
         geometry = self.geometry
         if not isinstance(geometry, Convolution) or not geometry.transposed:
             return geometry
@@ -156,6 +187,17 @@ def _(x: Tensor, d: Tensor, seen: Tensor, key: int) -> None:
     return None
 
 
+@torch.library.custom_op("mho::read_back", mutates_args=())
+def _read_back(x: Tensor, d: Tensor, weight: Tensor, key: int) -> Tensor:
+    return _RECORDERS[key].read_back(x, d, weight, rows=True)
+
+
+@_read_back.register_fake
+def _(x: Tensor, d: Tensor, weight: Tensor, key: int) -> Tensor:
+    geometry = _RECORDERS[key].geometry
+    return weight.new_empty(d.numel() // geometry.out, geometry.groups, geometry.rows)
+
+
 class _Tap(torch.autograd.Function):
     """The identity of a product y, whose backward pass hands over x and d.
 
@@ -177,16 +219,53 @@ class _Tap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None, None, None, None]:
         (x,) = ctx.saved_tensors
-        if torch.compiler.is_compiling():
-            _hand_over(x, d, ctx.seen, ctx.key)
-        elif torch.is_grad_enabled():
-            raise LifecycleError(
-                "arrays that are trained in memory have no second derivatives: call backward "
-                "without create_graph=True."
-            )
-        else:
-            _RECORDERS[ctx.key].add(x, d)
+        _note(x, d, ctx.seen, ctx.key)
         return d, None, None, None, None
+
+
+class _TapBack(torch.autograd.Function):
+    """`_Tap`, whose backward pass reads the arrays backward for the gradient of `source`.
+
+    That is x, or where code is compiled its vectors: operators of compiled code have no automatic
+    derivatives by which patches could be added up.
+    """
+
+    @staticmethod
+    @signed
+    def forward(
+        y: Tensor, source: Tensor, x: Tensor, weight: Tensor, held: Tensor, seen: Tensor, key: int
+    ) -> Tensor:
+        return y.clone() if torch.compiler.is_compiling() else y.detach()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        _, _, x, _, held, seen, ctx.key = inputs
+        ctx.save_for_backward(x, held)
+        ctx.seen = seen
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        x, held = ctx.saved_tensors
+        _note(x, d, ctx.seen, ctx.key)
+        back = None
+        if ctx.needs_input_grad[1]:
+            if torch.compiler.is_compiling():
+                back = _read_back(x, d, held, ctx.key)
+            else:
+                back = _RECORDERS[ctx.key].read_back(x, d, held)
+        return d, back, None, None, None, None, None
+
+
+def _note(x: Tensor, d: Tensor, seen: Tensor, key: int) -> None:
+    if torch.compiler.is_compiling():
+        _hand_over(x, d, seen, key)
+    elif torch.is_grad_enabled():
+        raise LifecycleError(
+            "arrays that are trained in memory have no second derivatives: call backward "
+            "without create_graph=True."
+        )
+    else:
+        _RECORDERS[key].add(x, d)
 
 
 def recorded(
@@ -199,9 +278,24 @@ def recorded(
 ) -> Tensor:
     """Return the product of `mvm`; its backward pass gives x and d to a recorder.
 
+    The gradient of x is exact, or what a recorder's `backward` makes of it.
+
     The digital gain comes after the tap, so that d is in units of the arrays' own product.
     """
     gain = operand.gain
-    y = mvm(x, replace(operand, gain=None), hardware, geometry)
-    y = _Tap.apply(y, x.detach(), weight, recorder.seen, recorder.key)
+    if operand.unit is not None and gain is not None:
+        raise LifecycleError(
+            f"{operand.unit.name}: a learned output scale acts inside the digital unit, where "
+            "training in memory cannot reach it: train with `digital: float`."
+        )
+    plain = replace(operand, gain=None)
+    if recorder.backward is None:
+        y = mvm(x, plain, hardware, geometry)
+        y = _Tap.apply(y, x.detach(), weight, recorder.seen, recorder.key)
+    else:
+        y = mvm(x.detach(), plain, hardware, geometry)  # what is learned of it, such as a range
+        compiling = torch.compiler.is_compiling()
+        source = recorder.geometry_of(x, y).vectors_of(x) if compiling else x
+        held = operand.weight.detach()
+        y = _TapBack.apply(y, source, x.detach(), weight, held, recorder.seen, recorder.key)
     return y if gain is None else y * geometry.on_outputs(gain.to(y.dtype))

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._crossbar import Crossbar
+from ._layer import biased
 
 State = tuple[Tensor, ...]
 """The hidden state h, and for an LSTM also the cell state c, each (batch, features)."""
@@ -78,10 +79,9 @@ class Steps:
         if self.operand is None:
             self.seen.append(x)
             return F.linear(x, self.weight, self.bias)
-        y = self.crossbar(x, self.weight, operand=self.operand)
-        return y if self.bias is None else y + self.bias
+        return biased(self.crossbar, x, self.weight, self.bias, operand=self.operand)
 
     def finish(self) -> None:
         """Show the observer, if there is one, what was multiplied."""
         if self.seen:
-            self.crossbar(torch.cat(self.seen), self.weight)
+            biased(self.crossbar, torch.cat(self.seen), self.weight, self.bias)

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..errors import DataError
 from ..tiles import Geometry, Hardware
-from ._layer import Analog, dense
+from ._layer import Analog, biased, dense
 from ._recurrence import GATES, State, Steps
 
 
@@ -123,9 +123,9 @@ def _run_direction(
     module: Any, name: str, data: Tensor, sizes: list[int], first: State
 ) -> tuple[Tensor, State]:
     """Run one direction of one layer, whose Parameters end in `name`."""
-    of_input = module.analog[f"weight_ih{name}"](data, getattr(module, f"weight_ih{name}"))
-    if module.bias:
-        of_input = of_input + getattr(module, f"bias_ih{name}")
+    crossbar, weight = module.analog[f"weight_ih{name}"], getattr(module, f"weight_ih{name}")
+    bias = getattr(module, f"bias_ih{name}") if module.bias else None
+    of_input = biased(crossbar, data, weight, bias)
     hidden = _steps(module, f"weight_hh{name}", f"bias_hh{name}" if module.bias else None)
     project = _steps(module, f"weight_hr{name}") if module.proj_size else None
     gates, backward = GATES[module.mode], name.endswith("_reverse")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from ..tiles import Geometry, Hardware
-from ._layer import Analog, dense
+from ._layer import Analog, biased, dense
 from ._recurrence import GATES, State
 
 
@@ -28,10 +28,9 @@ class _Cell(Analog):
         _check(self, x, state, states)
         if not batched:
             x, state = x.unsqueeze(0), tuple(h.unsqueeze(0) for h in state)
-        of_input = self.analog["weight_ih"](x, self.weight_ih)
-        of_hidden = self.analog["weight_hh"](state[0], self.weight_hh)
-        if self.bias:
-            of_input, of_hidden = of_input + self.bias_ih, of_hidden + self.bias_hh
+        biases = (self.bias_ih, self.bias_hh) if self.bias else (None, None)
+        of_input = biased(self.analog["weight_ih"], x, self.weight_ih, biases[0])
+        of_hidden = biased(self.analog["weight_hh"], state[0], self.weight_hh, biases[1])
         state = GATES[mode](of_input, of_hidden, state)
         return state if batched else tuple(h.squeeze(0) for h in state)
 

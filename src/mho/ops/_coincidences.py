@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ._formula import twin
 from ._philox import normal_pair, philox
+from ._threads import over_rows
 
 SLOTS = 31
 """Most slots of one word: 32 bits without the sign."""
@@ -53,7 +54,7 @@ def bernoulli_words(
 
     words = torch.empty(values.shape, dtype=torch.int32)
     given = (*map(_array, (values, gains, slots)), first, step, *key, words.numpy())
-    kernels.over_rows(kernels.bernoulli_words, len(words), *given)
+    over_rows(kernels.bernoulli_words, len(words), *given)
     return words
 
 
@@ -81,7 +82,7 @@ def add_coincidences(trains: Trains, up: Tensor, down: Tensor) -> None:
     from . import _kernels as kernels
 
     given = (*map(_array, trains), up.numpy(), down.numpy())
-    kernels.over_rows(kernels.add_coincidences, len(up), *given)
+    over_rows(kernels.add_coincidences, len(up), *given)
 
 
 def _add_coincidences(trains: Trains, up: Tensor, down: Tensor) -> None:
@@ -114,7 +115,7 @@ def add_rounded_products(means: Trains, slots: Tensor, up: Tensor, down: Tensor)
     from . import _kernels as kernels
 
     given = (*map(_array, (*means, slots)), up.numpy(), down.numpy())
-    kernels.over_rows(kernels.add_rounded_products, len(up), *given)
+    over_rows(kernels.add_rounded_products, len(up), *given)
 
 
 def _add_rounded_products(means: Trains, slots: Tensor, up: Tensor, down: Tensor) -> None:
@@ -139,7 +140,7 @@ def normals(
     rows, lines = shape
     values = torch.empty(rows, lines + -lines % 4)
     given = (values.numpy(), first, draw, step, *key)
-    kernels.over_rows(kernels.fill_normal, rows, *given)
+    over_rows(kernels.fill_normal, rows, *given)
     return values[:, :lines].contiguous()
 
 

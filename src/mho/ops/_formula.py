@@ -9,6 +9,7 @@ twin for a backend shares the code object and gets the backend's words as global
     lut(table, position)    linear interpolation in a 1-D table, position in [0, len(table) - 1]
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from functools import cache
@@ -32,6 +33,13 @@ def twin(formula: Formula, backend: Backend) -> Formula:
     return _twin(formula, backend)
 
 
+def fingerprint(formula: Formula) -> str:
+    """Return hexadecimal digits that differ where formulas do; lines and files do not matter."""
+    code: CodeType = formula.__code__
+    parts = (code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_argcount)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 @cache
 def _twin(formula: Any, backend: Backend) -> Formula:
     code: CodeType = formula.__code__
@@ -51,6 +59,10 @@ def _twin(formula: Any, backend: Backend) -> Formula:
     if backend == "numba":
         import numba
 
+        # What is compiled may be kept on disk: other processes look for its module, and must not
+        # take two formulas of one name for the same.
+        same.__module__ = names["__name__"] = __name__
+        same.__qualname__ = f"{formula.__name__}_{fingerprint(formula)}"
         return numba.njit(same, error_model="numpy")
     if backend == "triton":
         import triton

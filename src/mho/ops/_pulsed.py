@@ -9,8 +9,10 @@ from torch import Tensor
 from ..errors import DataError
 from ._coincidences import Key, Trains
 from ._formula import Formula, twin
+from ._layout import layout, numbers
 from ._philox import normal_pair, philox
 from ._sub_steps import movement, sub_step
+from ._threads import over_rows
 
 SHARE = 0.05
 """Largest part of its range that a cell moves by in one sub-step of `integrate`."""
@@ -36,10 +38,11 @@ def pulse(
     noise: tuple[int, Key],
     up: Tensor,
     down: Tensor,
+    landing: Formula | None = None,
 ) -> None:
     """Move cells pulse by pulse, sample by sample, and count the pulses.
 
-        w <- clip(w +- (step + spread xi), low, high)
+        w <- land(w, clip(w +- (step + spread xi), low, high))
 
     Args:
         formula: the response: (w, up, size, shape, low, high, *constants) -> (step, spread).
@@ -49,20 +52,22 @@ def pulse(
         noise: number of the update and key of the stream.
         up: zeros, int32 (out, rows); takes the pulses that raise each cell.
         down: zeros likewise; takes those that lower it.
+        landing: where a cell comes to rest after a pulse, if not where the pulse moves it:
+            (w before, w after, low, high, *constants) -> w.
 
     Raises:
         DataError: the cells are on a GPU, and Triton is not installed.
     """
     if cells.state.device.type != "cpu":
-        _on_gpu(formula, cells, constants, trains, noise, up, down)
+        _on_gpu(formula, cells, constants, trains, noise, up, down, landing)
         return
-    from . import _kernels as kernels
+    from . import _drivers as drivers
 
-    kernels.over_rows(
-        kernels.pulse_driver(formula),
+    over_rows(
+        drivers.driver("pulses", formula, landing, layout(*cells, up, down)),
         len(up),
         tuple(t.numpy() for t in cells),
-        _numbers(constants),
+        numbers(constants),
         tuple(t.contiguous().numpy() for t in trains),
         (noise[0], *noise[1]),
         up.numpy(),
@@ -109,15 +114,16 @@ def integrate(
     """
     whole = float(not up.is_floating_point())
     if cells.state.device.type == "cpu":
-        from . import _kernels as kernels
+        from . import _drivers as drivers
 
-        kernels.over_rows(
-            kernels.batch_driver(formula),
+        up, down = up.float(), down.float()  # exact; compiled once for whole numbers and means
+        over_rows(
+            drivers.driver("counts", formula, None, layout(*cells, up, down)),
             len(up),
             tuple(t.numpy() for t in cells),
-            _numbers(constants),
-            up.float().numpy(),  # exact, and compiled once for whole numbers and means
-            down.float().numpy(),
+            numbers(constants),
+            up.numpy(),
+            down.numpy(),
             np.float32(whole),
             np.float32(SHARE),
             (noise[0], *noise[1]),
@@ -171,8 +177,3 @@ def _on_gpu(*given: Any) -> None:
             "train on the CPU"
         ) from error
     kernels.pulse(*given)
-
-
-def _numbers(constants: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Constants as numba gets them: float32, so that formulas stay in float32."""
-    return tuple(np.asarray(c, np.float32) if np.ndim(c) else np.float32(c) for c in constants)

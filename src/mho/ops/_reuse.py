@@ -61,3 +61,27 @@ def straight_through(x: Tensor, change: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # which cannot follow the place, and needs no help with it
         return x + change.detach()
     return _StraightThrough.apply(x, change)
+
+
+class _GradientOf(torch.autograd.Function):
+    """See `with_gradient_of`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @signed
+    def forward(smooth: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def with_gradient_of(smooth: Tensor, value: Tensor) -> Tensor:
+    """Return `value` with the gradient of `smooth`, both of one shape."""
+    return _GradientOf.apply(smooth, value)

@@ -3,10 +3,14 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ._normals import standard_normal_like
+from ._one_pass import flat, in_memory, laid, random_key
 from ._reuse import differentiable, signed
+from ._threads import over_rows
 
 
 class _Round(torch.autograd.Function):
@@ -42,10 +46,13 @@ class _Convert(torch.autograd.Function):
     @staticmethod
     @signed
     def forward(
-        x: Tensor, gain: Tensor, noise: Tensor | None, spread: Tensor | None,
-        offset: Tensor | None, after: Tensor, limit: float, rounding: str | None,
+        x: Tensor, gain: Tensor, spread: Tensor | None, offset: Tensor | None, after: Tensor,
+        limit: float, rounding: str | None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        y = _moved(x * gain, noise, spread, offset)
+        done = _in_one_pass(x, gain, spread, offset, after, limit, rounding, keep=True)
+        if done is not None:
+            return done
+        y = _moved(x * gain, spread, offset)
         limited, inside = y, None
         if limit != math.inf:
             limited = y.clamp(-limit, limit)
@@ -55,18 +62,58 @@ class _Convert(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
         inside = output[1]
-        gain, after = inputs[1], inputs[5]
-        ctx.save_for_backward(gain * after, inside)
+        ctx.save_for_backward(inputs[1] * inputs[4], inside)
         if inside is not None:
             ctx.mark_non_differentiable(inside)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         slope, inside = ctx.saved_tensors
-        of_x = grad * slope
-        if inside is not None:
-            of_x = of_x * inside if torch.is_grad_enabled() else of_x.mul_(inside)
-        return of_x, None, None, None, None, None, None, None
+        nothing = (None,) * 6
+        if torch.is_grad_enabled() or inside is None:
+            of_x = grad * slope
+            return (of_x if inside is None else of_x * inside), *nothing
+        of_x = _masked(grad, slope, inside)
+        return (grad * slope).mul_(inside) if of_x is None else of_x, *nothing
+
+
+def _in_one_pass(
+    x: Tensor, gain: Tensor, spread: Tensor | None, offset: Tensor | None, after: Tensor,
+    limit: float, rounding: str | None, *, keep: bool,
+) -> tuple[Tensor, Tensor | None] | None:  # fmt: skip
+    """`converted_codes` by a kernel, into a new tensor or that of x; None where it cannot."""
+    if rounding == "stochastic" or not in_memory(x, gain, spread, offset, after):
+        return None
+    found = laid(x, gain, spread, offset, after)
+    if found is None:
+        return None
+    from ._converter_kernels import convert
+    from ._normal_kernels import CHUNK
+
+    shape, (gains, spreads, offsets, afters) = found
+    y = torch.empty_like(x) if keep else x
+    inside = torch.empty_like(x, dtype=torch.bool) if keep and limit != math.inf else None
+    over_rows(
+        convert, -(-x.numel() // CHUNK), flat(x), shape, *gains, *spreads, *offsets, *afters,
+        np.float32(limit), rounding is not None, (0, 0) if spread is None else random_key(),
+        flat(y), np.zeros(0, bool) if inside is None else flat(inside),
+    )  # fmt: skip
+    return y, inside
+
+
+def _masked(grad: Tensor, slope: Tensor, inside: Tensor) -> Tensor | None:
+    """Return grad slope where inside, by a kernel; None where it cannot."""
+    found = laid(grad, slope) if inside.is_contiguous() and in_memory(grad, slope) else None
+    if found is None:
+        return None
+    from ._converter_kernels import masked
+    from ._normal_kernels import CHUNK
+
+    shape, (slopes,) = found
+    out = torch.empty_like(grad)
+    chunks = -(-grad.numel() // CHUNK)
+    over_rows(masked, chunks, flat(grad), shape, *slopes, flat(inside), flat(out))
+    return out
 
 
 def _rounded(x: Tensor, rounding: str | None) -> Tensor:
@@ -76,10 +123,10 @@ def _rounded(x: Tensor, rounding: str | None) -> Tensor:
     return x.round_() if rounding == "nearest" else _by_chance(x, torch.rand_like(x))
 
 
-def _moved(x: Tensor, noise: Tensor | None, spread: Tensor | None, offset: Tensor | None) -> Tensor:
+def _moved(x: Tensor, spread: Tensor | None, offset: Tensor | None) -> Tensor:
     """Add spread noise + offset in place."""
-    if noise is not None and spread is not None:
-        x.addcmul_(noise, spread)
+    if spread is not None:
+        x.addcmul_(standard_normal_like(x), spread)
     return x if offset is None else x.add_(offset)
 
 
@@ -87,7 +134,6 @@ def converted_codes(
     x: Tensor,
     gain: Tensor,
     *,
-    noise: Tensor | None = None,
     spread: Tensor | None = None,
     offset: Tensor | None = None,
     after: Tensor,
@@ -104,16 +150,17 @@ def converted_codes(
     Args:
         x: signals, not used by anybody else afterwards.
         gain: broadcastable to x, as all that follows.
-        noise: of the shape of x.
-        spread: factor on the noise, given with it.
+        spread: standard deviation of Gaussian noise, drawn here; None for none.
         offset: added before the limit.
         after: digital factor.
         limit: in steps where there is rounding.
         rounding: "nearest", "stochastic", or None for no levels.
     """
     if differentiable(x):
-        return _Convert.apply(x, gain, noise, spread, offset, after, limit, rounding)[0]
-    _moved(x.mul_(gain), noise, spread, offset)
+        return _Convert.apply(x, gain, spread, offset, after, limit, rounding)[0]
+    if _in_one_pass(x, gain, spread, offset, after, limit, rounding, keep=False) is not None:
+        return x
+    _moved(x.mul_(gain), spread, offset)
     if limit != math.inf:
         x.clamp_(-limit, limit)
     return _rounded(x, rounding).mul_(after)

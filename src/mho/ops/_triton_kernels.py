@@ -57,7 +57,8 @@ def pulses(x_up, x_down, d_up, d_down, inside):
 @triton.jit(do_not_specialize=["n", "step", "key0", "key1"])
 def drive(
     cells, constants, trains, up, down, n, rows, size, step, key0, key1,
-    formula: tl.constexpr, random_words: tl.constexpr, normals: tl.constexpr, block: tl.constexpr,
+    formula: tl.constexpr, landing: tl.constexpr, random_words: tl.constexpr,
+    normals: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Drive a block of `size` cells by `n` samples; all matrices are contiguous."""
     state, low, high, size_up, size_down, shape_up, shape_down = cells
@@ -85,6 +86,8 @@ def drive(
             move, spread = formula(w, ups, given_size, given_shape, least, most, *constants)
             move += spread * xi
             moved = tl.minimum(tl.maximum(tl.where(ups, w + move, w - move), least), most)
+            if landing is not None:
+                moved = landing(w, moved, least, most, *constants)
             acts = k < number
             w, count = tl.where(acts, moved, w), count + acts
         x_up, x_down, d_up, d_down = x_up + rows, x_down + rows, d_up + lines, d_down + lines
@@ -101,6 +104,7 @@ def pulse(
     noise: tuple[int, Key],
     up: Tensor,
     down: Tensor,
+    landing: Formula | None = None,
 ) -> None:
     """See `ops.pulse`; all tensors are on one CUDA device and contiguous."""
     size, rows = up.numel(), up.shape[1]
@@ -116,7 +120,7 @@ def pulse(
         size,
         noise[0],
         *noise[1],
-        *compiled(formula),
+        *compiled(formula, landing),
         BLOCK,
         num_warps=1,
         enable_fp_fusion=False,  # rounds as the other kernels do
@@ -139,9 +143,10 @@ def on_device(constants: tuple[Any, ...], device: torch.device) -> tuple[Any, ..
     )
 
 
-def compiled(formula: Formula) -> tuple[Any, Any, Any]:
-    """Return a response, the random words and the normal numbers as Triton functions."""
-    return twin(formula, "triton"), _random_words(), twin(normal_pair, "triton")
+def compiled(formula: Formula, landing: Formula | None = None) -> tuple[Any, Any, Any, Any]:
+    """Return response, landing, random words and normal numbers as Triton functions."""
+    lands = None if landing is None else twin(landing, "triton")
+    return twin(formula, "triton"), lands, _random_words(), twin(normal_pair, "triton")
 
 
 @cache

@@ -19,6 +19,9 @@ from ._schema import json_schema as json_schema
 from ._spec import Spec as Spec
 from ._spec import Variant as Variant
 from ._table import render_table as render_table
+from ._units import Farads as Farads
+from ._units import Joules as Joules
+from ._units import Meters as Meters
 from ._units import Ohms as Ohms
 from ._units import Seconds as Seconds
 from ._units import Siemens as Siemens

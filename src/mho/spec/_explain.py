@@ -51,4 +51,5 @@ def explain_lines(spec: Spec, path: str = "") -> Iterator[Line]:
 def explain(spec: Spec) -> str:
     """Return a table of every field: its value with unit, and what it means."""
     rows = [(line.path, line.value, line.meaning) for line in explain_lines(spec)]
+    rows += spec.consequences()
     return render_table(type(spec).__name__, ("field", "value", "meaning"), rows)

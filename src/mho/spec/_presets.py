@@ -20,14 +20,18 @@ class Document:
     fields: dict[str, Any]
 
 
+def _folder(name: str) -> dict[str, Path]:
+    place = Path(str(files("mho") / "presets")) / name
+    return {path.stem: path for path in sorted(place.glob("*.yaml"))}
+
+
 def _shelf() -> dict[str, Path]:
-    folder = Path(str(files("mho") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return _folder("") | _folder("chips")
 
 
-def presets() -> list[str]:
-    """Return the names that `mho.load` knows."""
-    return list(_shelf())
+def presets(folder: str = "") -> list[str]:
+    """Return the names of hardware that `mho.load` knows, or those in a folder of the shelf."""
+    return list(_folder(folder))
 
 
 def document(name_or_path: str | Path) -> Document:

@@ -13,6 +13,19 @@ _HEADER = {
 }
 
 
+_LIMITS = {
+    "gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum",
+}  # fmt: skip
+
+
+def _keyword(key: str, value: Any) -> str:
+    """Return the keyword of JSON Schema for a limit that pydantic leaves under its own name.
+
+    It does where a number may also be text with a unit.
+    """
+    return _LIMITS.get(key, key) if isinstance(value, int | float) else key
+
+
 def json_schema(spec: type[Spec]) -> dict[str, Any]:
     """Return the JSON schema of a spec class; families of variants are `oneOf` their members."""
     definitions: dict[str, Any] = {}
@@ -36,7 +49,7 @@ def json_schema(spec: type[Spec]) -> dict[str, Any]:
             define(node["family"])
             rest = {k: v for k, v in node.items() if k != "family"}
             return {**rest, "$ref": f"#/$defs/{node['family']}"}
-        return {key: resolve(value) for key, value in node.items()}
+        return {_keyword(key, value): resolve(value) for key, value in node.items()}
 
     schema = resolve(spec.model_json_schema())
     properties = {**_HEADER, **schema["properties"]}

@@ -45,6 +45,10 @@ class Spec(BaseModel):
                 raise ValueError("expected a value, not true or false; null switches off")
         return value
 
+    def consequences(self) -> list[tuple[str, str, str]]:
+        """Return what follows from several fields, as (path, value, meaning), for `explain`."""
+        return []
+
     def with_fields(self, **changes: Any) -> Self:
         """Return a validated copy with some fields replaced."""
         return type(self)(**{**dict(self), **changes})

@@ -34,7 +34,7 @@ def on_arrays(
     if wanted is None:
         raise ConversionError("give the hardware, or call mho.convert(model, hardware) first.")
     stored = wanted.dac.range is not None and wanted.dac.range.stored
-    if data is None and (stored or wanted.adc.bound == "calibrated"):
+    if data is None and (stored or wanted.adc.bound_from_data):
         raise DataError(
             "this hardware takes its input ranges or ADC bounds from data: give `batches`."
         )

@@ -97,6 +97,7 @@ STRENGTHS: Mapping[str, Strength] = {
 
 NO_STRENGTH: Mapping[str, str] = {
     WEIGHT_LEVELS: "weights have whole bits, which set how many arrays there are",
+    "digital precision": "formats have whole bits: give the unit others",
     CLIPPING: "input ranges come from data: calibrate narrower or wider ones",
 }
 
@@ -105,7 +106,11 @@ def strength(hardware: Hardware, name: str) -> Strength | str:
     """Return the strength of an effect that hardware has, or why it has none to scale."""
     if name in NO_STRENGTH:
         return NO_STRENGTH[name]
+    if name == DAC_LEVELS and hardware.dac.bits == 1:
+        return "one bit is how the rule of these arrays takes its inputs"
     found = STRENGTHS[name]
+    if found.fields[0] in ("adc.bound", "adc.half_steps") and hardware.adc.converter is not None:
+        return "the converter's errors are in steps, and its architecture sets how many there are"
     if not found.present(hardware):
         return "this kind of it has no number to scale: " + ", ".join(found.fields)
     return found
@@ -114,10 +119,12 @@ def strength(hardware: Hardware, name: str) -> Strength | str:
 def alone(hardware: Hardware, name: str) -> Hardware:
     """Return the hardware with the named effect only; ranges and the encoding of weights stay.
 
-    Unlike in `only`, the levels of the DAC go too, but where the phases of an input are its bits.
+    Unlike in `only`, the levels of the DAC go too, but where the phases of an input are its bits,
+    and where an input has one.
     """
     found = only(hardware, name)
-    if name == DAC_LEVELS or found.dac.scheme.kind == "bit_serial":  # pyright: ignore[reportAttributeAccessIssue]
+    stay = found.dac.bits == 1 or found.dac.scheme.kind == "bit_serial"  # pyright: ignore[reportAttributeAccessIssue]
+    if stay or name == DAC_LEVELS:
         return found
     return found.with_fields(dac=found.dac.with_fields(bits=None, steps=None))
 

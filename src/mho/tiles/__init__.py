@@ -1,5 +1,9 @@
 """The crossbar: the hardware value, and pure functions that program, age and multiply."""
 
+from ._backward import Backward as Backward
+from ._backward import check_backward as check_backward
+from ._backward import mvm_t as mvm_t
+from ._backward import read_rows as read_rows
 from ._chip import Present as Present
 from ._chip import Programmed as Programmed
 from ._chip import column_scale as column_scale
@@ -11,15 +15,24 @@ from ._chip import relative_weight as relative_weight
 from ._chip import sites as sites
 from ._chip import spread_over_rows as spread_over_rows
 from ._chip import times_per_slice as times_per_slice
+from ._conversion import conversion as conversion
+from ._converters import read_out as read_out
 from ._convolution import Convolution as Convolution
 from ._device_array import DeviceArray as DeviceArray
+from ._digital import Unit as Unit
+from ._digital import Watch as Watch
+from ._digital import column_scales as column_scales
+from ._effective import effective as effective
+from ._effective import signal_scale as signal_scale
 from ._geometry import Dense as Dense
 from ._geometry import Geometry as Geometry
 from ._hardware import Hardware as Hardware
 from ._hardware import load as load
+from ._mvm import column_outputs as column_outputs
 from ._mvm import mvm as mvm
 from ._operand import Columns as Columns
 from ._operand import Operand as Operand
+from ._operand import Setting as Setting
 from ._pulsed_array import PulsedArray as PulsedArray
 from ._pulsed_update import SWING as SWING
 from ._pulses import Pulses as Pulses

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ..cells import CellState, Sites
 from ..errors import DataError, RangeError
-from ..ops import Stream, all_finite
-from ._effective import effective
+from ..ops import Stream, all_finite, differentiable, with_gradient_of
+from ._converters import read_out
+from ._effective import column_offsets, effective
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Columns, Operand
@@ -35,6 +36,8 @@ class Present(NamedTuple):
     weight: Tensor
     negative: Tensor | None
     columns: Columns
+    cells: Tensor | None = None
+    """Conductances (planes, out, rows) [S], where wires are found for every vector."""
 
 
 def column_scale(
@@ -82,25 +85,54 @@ def times_per_slice(weights: Tensor, factor: Tensor, geometry: Geometry) -> Tens
     return weights
 
 
-def nominal(weight: Tensor, hardware: Hardware, geometry: Geometry) -> Operand:
-    """Return a weight (out, rows) as ideal cells and nominal converters would hold it."""
-    mapping = hardware.mapping
-    scale = column_scale(weight, mapping.scaling, geometry, mapping.w_max)
-    if mapping.exact and len(mapping.significance) == 1 and not hardware.array_acts:
+def nominal(
+    weight: Tensor, hardware: Hardware, geometry: Geometry, scale: Tensor | None = None
+) -> Operand:
+    """Return a weight (out, rows) as ideal cells and nominal converters would hold it.
+
+    Its gradient is that of the weight itself (straight through levels and limits), or the one that
+    wires and combination rule make of it.
+
+    Args:
+        weight: the matrix.
+        hardware: its mapping, cells and arrays.
+        geometry: how the weights lie on the arrays.
+        scale: the weight that g_max stands for, (row-slices, out), where cells may hold more than
+            that; without it, that of the mapping, and limits are kept.
+    """
+    mapping, limited = hardware.mapping, scale is None
+    if scale is None:
+        scale = column_scale(weight, mapping.scaling, geometry, mapping.w_max)
+    acts, gated = hardware.array_acts, found_per_vector(hardware)
+    if mapping.exact and len(mapping.significance) == 1 and not (acts or gated):
         return Operand(weight, scale)
     per_cell = spread_over_rows(scale, geometry)
-    relative = (weight.detach() / per_cell).clamp(-1, 1)
+    through = (acts or gated) and mapping.differentiable and differentiable(weight)
+    relative = (weight if through else weight.detach()) / per_cell
+    if limited:
+        kept = relative.detach().clamp(-1, 1)
+        # At 0 the two devices of a pair would both have the gradient; a positive one has its own.
+        kept = torch.where(kept == 0, torch.finfo(kept.dtype).tiny, kept) if through else kept
+        relative = with_gradient_of(relative, kept) if through else kept
     cell = hardware.cell
     g = mapping.encode(relative, cell.g_min, cell.g_max)
+    cells = g if gated else None
     decoded = mapping.decode(effective(g, hardware, geometry), cell.g_min, cell.g_max)
     slices = decoded * per_cell  # (slices, out, rows)
-    if torch.is_grad_enabled() and weight.requires_grad:
+    if not through and differentiable(weight):
         # Straight through: the gradient takes the way of the most significant slice.
         slices = torch.cat(
             (slices[:-1], slices[-1:] + (weight - weight.detach()) / mapping.significance[-1])
         )
     count = len(mapping.significance)
-    return Operand(slices.flatten(0, 1), scale.repeat(1, count), mapping.significance)
+    slices, scale = slices.flatten(0, 1), scale.repeat(1, count)
+    return Operand(slices, scale, mapping.significance, cells=cells)
+
+
+def found_per_vector(hardware: Hardware) -> bool:
+    """Whether products need the conductances themselves."""
+    wires = hardware.array.wires
+    return wires is not None and wires.per_vector
 
 
 def relative_weight(
@@ -165,11 +197,16 @@ def present(
     per_cell = spread_over_rows(programmed.scale.cpu(), geometry)
     weight = (mapping.decode(g, cell.g_min, cell.g_max) * per_cell).flatten(0, 1)  # (columns, rows)
     weight, drive = _row_drivers(weight, hardware, geometry, stream)
+    offset = column_offsets(g, hardware, geometry)
+    if offset is not None:
+        offset = offset * programmed.scale.cpu()
+        drive = offset if drive is None else drive + offset
     negative = None
     if hardware.array.polarity_spread:
         xi = stream.normal("polarity", tuple(weight.shape))
         negative = weight * (1 + hardware.array.polarity_spread * xi)
-    return Present(weight, negative, _columns(hardware, geometry, stream, drive))
+    cells = g if found_per_vector(hardware) else None
+    return Present(weight, negative, read_out(hardware, geometry, stream, drive), cells)
 
 
 def sites(geometry: Geometry) -> Sites:
@@ -199,30 +236,3 @@ def _row_drivers(
         xi = stream.normal("dac gain", (count, geometry.rows))
         weight = weight * (1 + dac.gain_spread * xi)[owner]
     return weight, drive
-
-
-def _columns(
-    hardware: Hardware, geometry: Geometry, stream: Stream, drive: Tensor | None
-) -> Columns:
-    """Draw the read-out of each physical column."""
-    adc, shape = hardware.adc, (geometry.parts, geometry.slices * geometry.out)
-
-    def around_one(purpose: str, spread: float) -> Tensor | None:
-        return 1 + spread * stream.normal(purpose, shape) if spread else None
-
-    front = adc.front_end
-    noise = around_one("output noise", hardware.noise.output_spread)
-    transfer = around_one("transfer", adc.transfer.spread if adc.transfer else 0.0)
-    return Columns(
-        gain=around_one("adc gain", adc.gain_spread),
-        offset=adc.offset_spread * stream.normal("adc offset", shape)
-        if adc.offset_spread
-        else None,
-        # A spread is symmetric about the nominal value, but a std or a curvature has no sign.
-        noise=None if noise is None else noise.abs(),
-        transfer=None if transfer is None else transfer.abs(),
-        front_end=(front.offset_spread * stream.normal("front end", shape)).clamp(min=0)
-        if front and front.offset_spread
-        else None,
-        drive=drive,
-    )

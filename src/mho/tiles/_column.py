@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from ..circuits import ColumnDrop, Phase
-from ..ops import plus, times
+from ..ops import plus, standard_normal_like, times
+from ._effective import rule_noise
 from ._operand import Setting
+from ._per_vector import network_drop
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -21,8 +23,9 @@ class Signal(NamedTuple):
     unit: Tensor | None
     """None where y is in range x scale already, or where nothing acts on the columns."""
     variance: Tensor | None
-    """Variance of the cells' noise in range x scale. It is not drawn yet: the variances of several
-    phases, and of the output noise, add up to that of a single Gaussian."""
+    """Variance of the noise of the cells, or of the rule by which they add up, in range x scale.
+    It is not drawn yet: the variances of several phases, and of the output noise, add up to that of
+    a single Gaussian."""
 
 
 def column_signal(phase: Phase, setting: Setting) -> Signal:
@@ -37,9 +40,12 @@ def column_signal(phase: Phase, setting: Setting) -> Signal:
         y = y + setting.on_columns(operand.columns.drive, y) * setting.full
     if not hardware.column_effects:
         return Signal(y, None, None)
-    unit = setting.on_columns((setting.full * operand.scale).reciprocal(), y)
+    unit = setting.on_columns((setting.full * setting.scale).reciprocal(), y)
     variance = _read_variance(drive, weight, unit, setting)
     dropping = isinstance(hardware.array.wires, ColumnDrop)
+    if hardware.wires_per_product and not dropping:
+        y = plus(times(y, unit), network_drop(drive, setting), -1)
+        return Signal(_front_end(y, drive, setting), None, variance)
     if not dropping and hardware.adc.front_end is None:
         return Signal(y, unit, variance)
     y = _wire_drop(times(y, unit), drive, weight, unit, setting)
@@ -50,7 +56,7 @@ def driven(drive: Tensor, setting: Setting) -> Tensor:
     """Return the drive as it reaches the rows: with input noise, then the drivers' asymmetry."""
     dac, noise = setting.hardware.dac, setting.hardware.noise
     if noise.input:
-        drive = drive + torch.randn_like(drive) * (noise.input * setting.full)
+        drive = drive + standard_normal_like(drive) * (noise.input * setting.full)
     if dac.asymmetry:
         drive = torch.where(drive < 0, (1 - dac.asymmetry) * drive, drive)
     return drive
@@ -98,10 +104,11 @@ def _front_end(y: Tensor, drive: Tensor, setting: Setting) -> Tensor:
 def _read_variance(
     drive: Tensor, weight: Tensor, inverse: Tensor, setting: Setting
 ) -> Tensor | None:
-    """Variance of the cells' noise on each column; noise has no gradient."""
+    """Variance of the noise of the cells or of their rule on each column; it has no gradient."""
     read = setting.hardware.noise.read
     if read is None or not read.sigma:
-        return None
+        own = rule_noise(setting.hardware, setting.geometry, inverse)
+        return None if own is None else setting.on_columns(own.square(), inverse)
     squares = (drive.detach() / setting.full).square()
     if not read.per_weight:
         return setting.geometry.sums(squares).to(inverse.dtype) * read.sigma**2

@@ -161,6 +161,21 @@ class Convolution(Geometry):
         """(B, out, ...) -> (N, out)."""
         return y.movedim(1, -1).reshape(-1, self.out)
 
+    def by_column(self, y: Tensor) -> Tensor:
+        """(B, G R S o, ...) -> (N, R, S G o)."""
+        y = y.movedim(1, -1).reshape(-1, self.groups, self.parts * self.slices * self.per_group)
+        return self._by_column(y)
+
+    @property
+    def per_group(self) -> int:
+        """Outputs of one group of channels."""
+        return self.out // self.groups
+
+    def _by_column(self, y: Tensor) -> Tensor:
+        """(N, G, R S o) -> (N, R, S G o)."""
+        y = y.unflatten(-1, (self.parts, self.slices, self.per_group))
+        return y.permute(0, 2, 3, 1, 4).flatten(2)
+
     def vectors_of(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (N, G, rows)."""
         return Patches(**_fields(self)).vectors_of(x)
@@ -242,6 +257,10 @@ class Patches(Convolution):
     def split(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (N, G, R, k) with N = B * pixels."""
         return pad_slices(self.vectors_of(x), self.partition.rows)
+
+    def by_column(self, y: Tensor) -> Tensor:
+        """(N, G, R, S o) -> (N, R, S G o)."""
+        return self._by_column(y.flatten(2))
 
     def vectors_of(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (N, G, rows)."""

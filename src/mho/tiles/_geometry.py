@@ -110,6 +110,10 @@ class Geometry(ABC):
         """Return a layer's output as (vectors, out)."""
 
     @abstractmethod
+    def by_column(self, y: Tensor) -> Tensor:
+        """Return a product as (vectors, R, columns)."""
+
+    @abstractmethod
     def vectors_of(self, x: Tensor) -> Tensor:
         """Return a layer's input as (vectors, groups, rows), in the order of `by_output`."""
 
@@ -223,6 +227,10 @@ class Dense(Geometry):
     def by_output(self, y: Tensor) -> Tensor:
         """(..., out) -> (N, out)."""
         return y.reshape(-1, self.out)
+
+    def by_column(self, y: Tensor) -> Tensor:
+        """(N, columns), or (R, N, columns) -> (N, R, columns)."""
+        return y[:, None] if self.parts == 1 else y.transpose(0, 1)
 
     def vectors_of(self, x: Tensor) -> Tensor:
         """(..., rows) -> (N, 1, rows)."""

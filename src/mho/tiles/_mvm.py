@@ -9,15 +9,18 @@ stands for, so the relative weight of the formulas is weight / s. No second matr
 normalize: relative signals are made on the (smaller) side of the outputs.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..circuits import Fixed, Learned
+from ..circuits import Fixed, Learned, Phase
 from ..errors import LifecycleError
-from ..ops import differentiable, plus, times, to_codes
+from ..ops import differentiable, plus, sign_codes, times, to_codes
 from ._column import Signal, column_signal, driven
+from ._digital import digital_output, shifts
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Operand, Setting
@@ -57,26 +60,75 @@ def mvm(
     Raises:
         LifecycleError: the rule of the input range needs a stored range, and the operand has none.
     """
+    products = [
+        _product(given, x, setting)
+        for given, setting in _pieces(x, operand, hardware, geometry, hits)
+    ]
+    axis = geometry.vectors.out_axis if hardware.vectors_apart else geometry.out_axis
+    return (products[0] if len(products) == 1 else torch.cat(products, axis)).to(x.dtype)
+
+
+def column_outputs(
+    x: Tensor, operand: Operand, hardware: Hardware, geometry: Geometry
+) -> tuple[Tensor, Tensor]:
+    """Return what the converters of every physical column say, and where they are inside.
+
+    Both are (vectors, row-slices, columns): the partial products in the model's units, and whether
+    no conversion was at the ADC's bound. Repeated reads and half the input undo a saturation.
+
+    Args:
+        x: inputs, as the layer gets them.
+        operand: the weights and the state of the converters, without a digital unit.
+        hardware: the effects.
+        geometry: how the product lies on the arrays.
+    """
+    slices, found = len(operand.significance), []
+    for given, setting in _pieces(x, operand, hardware, geometry, None):
+        hits: list[Tensor] = []
+        y = _outputs(given, replace(setting, hits=hits))
+        own = setting.geometry
+        inside = torch.ones_like(y, dtype=torch.bool)
+        if hardware.adc.overflow == "saturate":
+            for hit in hits:
+                inside &= ~hit
+        found.append([own.by_column(t).unflatten(-1, (slices, -1)) for t in (y, inside)])
+    y, inside = (torch.cat(parts, -1).flatten(-2) for parts in zip(*found, strict=True))
+    return y, inside
+
+
+def _pieces(
+    x: Tensor,
+    operand: Operand,
+    hardware: Hardware,
+    geometry: Geometry,
+    hits: list[Tensor] | None,
+) -> Iterator[tuple[_Input, Setting]]:
+    """Yield the arrays that share their drivers, each with what drives them."""
     if hardware.vectors_apart:
         geometry = geometry.vectors
     full = float(hardware.dac.half_steps or 1)
     given = _relative(geometry.split(x), operand, hardware, geometry)
     if not hardware.arrays_apart or len(geometry.partition.columns) == 1:
-        return _product(given, x, Setting(operand, hardware, geometry, full, hits)).to(x.dtype)
-    outputs = []
+        yield given, Setting(operand, hardware, geometry, full, hits)
+        return
     for piece in geometry.column_slices():
         part = operand.outputs(piece.outputs)
         setting = Setting(part, hardware, piece.geometry, full, hits)
         vectors = None if given.on_vectors is None else piece.inputs(given.on_vectors)
-        own = given._replace(v=piece.inputs(given.v), on_vectors=vectors)
-        outputs.append(_product(own, x, setting))
-    return torch.cat(outputs, geometry.out_axis).to(x.dtype)
+        yield given._replace(v=piece.inputs(given.v), on_vectors=vectors), setting
+
+
+def _outputs(given: _Input, setting: Setting) -> Tensor:
+    """The outputs per physical column, saturated ones read again where they are to be."""
+    retry = setting.hardware.adc.overflow == "retry"
+    return _with_retries(given, setting) if retry else _read(given, setting)[0]
 
 
 def _product(given: _Input, x: Tensor, setting: Setting) -> Tensor:
     """The output of arrays that share their drivers, for an input x laid on the rows."""
-    retry = setting.hardware.adc.overflow == "retry"
-    y = _with_retries(given, setting) if retry else _read(given, setting)[0]
+    y = _outputs(given, setting)
+    if setting.operand.unit is not None:
+        return digital_output(y, x, given.on_columns, given.on_vectors, setting)
     return setting.geometry.combine(y, x)
 
 
@@ -89,7 +141,8 @@ def _relative(v: Tensor, operand: Operand, hardware: Hardware, geometry: Geometr
         # A vector of zeros has any range; the smallest normal number keeps 0 / r at 0.
         largest = geometry.largest(v.detach()).clamp(min=torch.finfo(v.dtype).tiny)
         return _Input(v / largest, 1.0, largest)
-    whole = not hardware.arrays_apart  # nobody needs the input as it was before its levels
+    # Nobody needs the input as it was before its levels.
+    whole = not hardware.arrays_apart and hardware.dac.bits != 1
     steps = float(hardware.dac.half_steps) if whole and hardware.dac.half_steps else None
     if isinstance(rule, Fixed):
         r, on_columns = v.new_full((), rule.value), rule.value
@@ -123,16 +176,21 @@ def _codes(given: _Input, setting: Setting) -> Tensor:
         return v
     if dac.half_steps is None:
         return v.clamp(-1.0, 1.0)
+    if dac.bits == 1:
+        return sign_codes(v)
     shared = setting.hardware.arrays_apart  # other reads need v as it is
     v = v * setting.full if shared else times(v, setting.full)
     return to_codes(v, setting.full, stochastic=dac.rounding == "stochastic")
 
 
 def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
-    """One read of split inputs: outputs per physical column, and which hit the ADC's bound."""
+    """One read of split inputs: outputs per physical column, and which hit the ADC's bound.
+
+    For a digital unit of its own arithmetic, the outputs are the converters' as they are.
+    """
     scheme, hits = setting.hardware.dac.scheme, None
-    retry = setting.hardware.adc.overflow == "retry"
-    factor = digital_factor(given.on_columns, setting)
+    retry, apart = setting.hardware.adc.overflow == "retry", setting.operand.unit is not None
+    factor = None if apart else digital_factor(given.on_columns, setting)
     merged = None if retry or scheme.digital_sum or setting.hits is not None else factor
     total: Tensor | None = None
     whole: Signal | None = None
@@ -140,10 +198,14 @@ def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
     def drivers(drive: Tensor) -> Tensor:
         return driven(drive, setting)
 
-    for phase in scheme.phases(_codes(given, setting), setting.full, drivers):
+    phases = scheme.phases(_codes(given, setting), setting.full, drivers)
+    if apart and scheme.digital_sum:  # codes are shifted; the rest of the factor is a scale
+        pairs = zip(phases, shifts(setting)[1], strict=True)
+        phases = [phase._replace(factor=float(shift)) for phase, shift in pairs]
+    for phase in phases:
         signal = column_signal(phase, setting)
         if not scheme.digital_sum:
-            whole = _scaled(signal, phase.factor, whole)
+            whole = _scaled(signal, phase, whole)
             continue
         y = converted(signal, setting)
         if retry:
@@ -157,18 +219,21 @@ def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
         raise TypeError(f"the scheme {scheme!r} has no phase")
     if merged is None and factor is not None:
         total = times(total, setting.on_columns(factor, total))
+    if apart:
+        return total, hits
     if learns_gain(setting):
         total = times(total, setting.on_columns(gain_on_columns(setting), total))
     vectors = given.on_vectors
     return (total if vectors is None else total * vectors.to(total.dtype)), hits
 
 
-def _scaled(signal: Signal, factor: float, whole: Signal | None) -> Signal:
+def _scaled(signal: Signal, phase: Phase, whole: Signal | None) -> Signal:
     """Add the signal of a phase to that of the phases before it; variances add up."""
-    y, variance = signal.y, signal.variance
+    y, variance, factor = signal.y, signal.variance, phase.factor
     if factor != 1:
         y = times(y, factor)
-        variance = None if variance is None else times(variance, factor**2)
+        squared = factor**2 if phase.variance is None else phase.variance
+        variance = None if variance is None else times(variance, squared)
     if whole is None:
         return signal._replace(y=y, variance=variance)
     if variance is not None and whole.variance is not None:

@@ -1,18 +1,23 @@
 """What a product is made of: the weights as the arrays hold them, and the setting around them."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
+from ._effective import signal_scale
 from ._geometry import Geometry
 from ._hardware import Hardware
+
+if TYPE_CHECKING:
+    from ._digital import Unit
 
 
 class Columns(NamedTuple):
     """What tells one physical column's read-out from another's: a chip instance's converters.
 
-    Every field has shape (row-slices, columns), or is None where the hardware has no such spread.
+    Every field has shape (row-slices, columns), or is None where the hardware has no such spread;
+    what takes several numbers for each converter has them on a last axis.
     """
 
     gain: Tensor | None = None
@@ -22,11 +27,13 @@ class Columns(NamedTuple):
     noise: Tensor | None = None
     """Output noise relative to the nominal one."""
     transfer: Tensor | None = None
-    """Strength of the transfer curve, about 1."""
+    """Strength of the transfer curve, about 1, or the numbers that its `draw` gives."""
     front_end: Tensor | None = None
     """Voltage offset of the read-out."""
     drive: Tensor | None = None
     """sum_j w_ij o_j for the relative offsets o_j of the row drivers, in units of weight."""
+    converter: Tensor | None = None
+    """Static numbers of the converter, as its architecture draws them."""
 
 
 NOMINAL = Columns()
@@ -46,6 +53,10 @@ class Operand:
         clipped: see `drive`.
         bound: calibrated ADC bound, (row-slices, columns), or None.
         gain: digital correction of each output, (out,), or None.
+        column_gain: digital correction of each column, (row-slices, columns), or None.
+        cells: conductances (planes, out, rows) [S], where wires are found for every vector.
+        unit: the digital unit's state, where its arithmetic is not the model's own; without it,
+            scales are applied in the model's precision.
     """
 
     weight: Tensor
@@ -57,6 +68,9 @@ class Operand:
     clipped: Tensor | None = None
     bound: Tensor | None = None
     gain: Tensor | None = None
+    column_gain: Tensor | None = None
+    cells: Tensor | None = None
+    unit: "Unit | None" = None
 
     def outputs(self, which: slice) -> "Operand":
         """Return the operand of some of the outputs."""
@@ -76,6 +90,9 @@ class Operand:
             columns=Columns(*(cut_any(values, 1) for values in self.columns)),
             bound=cut_any(self.bound, 1),
             gain=None if self.gain is None else self.gain[which],
+            column_gain=cut_any(self.column_gain, 1),
+            cells=None if self.cells is None else self.cells[:, which],
+            unit=None if self.unit is None else self.unit.outputs(which),
         )
 
 
@@ -96,6 +113,11 @@ class Setting:
     geometry: Geometry
     full: float
     hits: list[Tensor] | None = None
+
+    @property
+    def scale(self) -> Tensor:
+        """Weight times relative drive that makes a signal of 1, (row-slices, columns)."""
+        return signal_scale(self.operand.scale, self.hardware, self.geometry)
 
     def on_columns(self, values: Tensor, like: Tensor) -> Tensor:
         """Shape a parameter (row-slices, columns) to act on a product `like`."""

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from ..cells import Devices, PulsedDevice
-from ..ops import PulsedCells, Stream, Trains, integrate, normals, pulse
+from ..ops import (
+    PulsedCells,
+    Stream,
+    Trains,
+    integrate,
+    integrate_shuffled,
+    normals,
+    pulse,
+    twin,
+)
 from ._rest import Rest
 
 WRITE, CYCLE, DIFFUSE, RESET = "write noise", "cycle noise", "diffusion", "reset"
@@ -28,7 +37,8 @@ class PulsedArray:
     def __init__(self, device: PulsedDevice, constants: Devices, stream: Stream) -> None:
         self.device, self.constants, self.stream = device, constants, stream
         c = constants
-        self.state = torch.minimum(torch.maximum(c.reference, c.low), c.high)
+        self.state = self._seen(torch.minimum(torch.maximum(c.reference, c.low), c.high))
+        self._last_seen = self.state
         self.written = torch.zeros_like(self.state) if device.write_noise else None
         self.step = 0
         self.rest: Rest | None = None
@@ -36,13 +46,14 @@ class PulsedArray:
     @property
     def weight(self) -> Tensor:
         """The visible weight."""
-        visible = self.state - self.constants.reference
+        visible = self._seen(self.state) - self.constants.reference
         return visible if self.written is None else visible + self.written
 
     def write(self, weight: Tensor) -> Tensor:
         """Set the visible weight as nearly as the bounds allow; return which cells took it."""
         wanted = weight.to(self.state) + self.constants.reference
-        self.state = torch.minimum(torch.maximum(wanted, self.constants.low), self.constants.high)
+        inside = torch.minimum(torch.maximum(wanted, self.constants.low), self.constants.high)
+        self.state = self._seen(inside)
         self._changed(torch.ones_like(self.state, dtype=torch.bool))
         # Adding and taking away the reference rounds.
         return (self.state - wanted).abs() <= 1e-6 * wanted.abs().clamp(min=1.0)
@@ -50,8 +61,12 @@ class PulsedArray:
     def integrate(self, up: Tensor, down: Tensor) -> None:
         """Take all pulses of an update at once; see `ops.integrate`."""
         noise = self.step, self.stream.key(CYCLE)
-        constants = self.device.constants
-        integrate(type(self.device).formula, self._cells(), constants, up, down, noise)
+        response, constants = type(self.device), self.device.constants
+        if response.landing is None:
+            integrate(response.formula, self._cells(), constants, up, down, noise)
+        else:
+            rules = response.formula, response.landing
+            integrate_shuffled(*rules, self._cells(), constants, up, down, noise)
         self._changed((up != 0) | (down != 0))
 
     def pulse(self, trains: Trains) -> tuple[Tensor, Tensor]:
@@ -59,9 +74,8 @@ class PulsedArray:
         up = torch.zeros_like(self.state, dtype=torch.int32)
         down = torch.zeros_like(up)
         noise = self.step, self.stream.key(CYCLE)
-        pulse(
-            type(self.device).formula, self._cells(), self.device.constants, trains, noise, up, down
-        )
+        response, constants = type(self.device), self.device.constants
+        pulse(response.formula, self._cells(), constants, trains, noise, up, down, response.landing)
         self._changed((up > 0) | (down > 0))
         return up, down
 
@@ -88,7 +102,9 @@ class PulsedArray:
         target = self.constants.reset
         if self.device.reset_noise:
             target = target + self.device.reset_noise * self._normals(RESET)
-        self._set(torch.where(which, target, self.state))
+        c = self.constants
+        target = self._seen(torch.minimum(torch.maximum(target, c.low), c.high))
+        self.state = torch.where(which, target, self.state)
         self._changed(which)
 
     def settle(self, rest: Rest) -> None:
@@ -105,6 +121,7 @@ class PulsedArray:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self.state, self.step = state["state"].to(self.state).clone(), int(state["step"])
+        self._last_seen = self._seen(self.state)
         if self.written is not None:
             self.written = state["written"].to(self.state).clone()
         rest = state.get("rest")
@@ -114,7 +131,18 @@ class PulsedArray:
         return PulsedCells(self.state, *self.constants[:6])
 
     def _set(self, state: Tensor) -> None:
-        self.state = torch.minimum(torch.maximum(state, self.constants.low), self.constants.high)
+        c, land = self.constants, type(self.device).landing
+        after = torch.minimum(torch.maximum(state, c.low), c.high)
+        if land is not None:
+            after = twin(land, "torch")(self.state, after, c.low, c.high, *self.device.constants)
+        self.state = after
+
+    def _seen(self, state: Tensor) -> Tensor:
+        """Return what of a state is visible."""
+        c, visible = self.constants, type(self.device).visible
+        if visible is None:
+            return state
+        return twin(visible, "torch")(state, c.low, c.high, *self.device.constants)
 
     def _normals(self, purpose: str) -> Tensor:
         shape = (self.state.shape[0], self.state.shape[1])
@@ -123,6 +151,9 @@ class PulsedArray:
     def _changed(self, which: Tensor) -> None:
         """Draw the write noise of changed cells anew; the next draws are others."""
         if self.written is not None:
+            if type(self.device).visible is not None:
+                seen = self._seen(self.state)
+                which, self._last_seen = which & (seen != self._last_seen), seen
             noise = self.device.write_std * self._normals(WRITE)
             self.written = torch.where(which, noise, self.written)
         self.step += 1

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops import signed
+from ..ops import drive_gradients, drive_in_one_pass, signed
 
 
 class _Drive(torch.autograd.Function):
@@ -19,6 +19,9 @@ class _Drive(torch.autograd.Function):
         x: Tensor, r: Tensor, occupied: Tensor | None, clipped: Tensor | None,
         dims: tuple[int, ...], steps: float | None,
     ) -> Tensor:  # fmt: skip
+        done = drive_in_one_pass(x, r, steps)
+        if done is not None:
+            return done
         v = (x / r).clamp_(-1.0, 1.0)
         return v if steps is None else v.mul_(steps).round_()
 
@@ -31,22 +34,36 @@ class _Drive(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, r, occupied = ctx.saved_tensors
-        grad = grad * ((ctx.steps or 1.0) / r)
-        magnitude = x.abs()
-        # An input exactly at the range is clipped, but keeps its gradient.
-        inside = grad.masked_fill(magnitude > r, 0)
-        if not ctx.needs_input_grad[1] and not ctx.counts:
-            return inside, None, None, None, None, None
-        at_range = magnitude >= r
-        more = (grad * x.sign()).clamp(max=0).masked_fill(~at_range, 0)
-        of_r = r * (more.sum(ctx.dims) if ctx.dims else more.sum()).reshape(r.shape)
+        of_range, factor = ctx.needs_input_grad[1] or ctx.counts, ctx.steps or 1.0
+        done = None
+        if not torch.is_grad_enabled():
+            done = drive_gradients(grad, x, r, factor, of_range=of_range)
+        done = done or _gradients(grad * (factor / r), x, r, ctx.dims, of_range)
+        of_x, pulls, number = done
+        if pulls is None or number is None:
+            return of_x, None, None, None, None, None
+        of_r = r * pulls
         if not ctx.counts:
-            return inside, of_r, None, None, None, None
-        number = at_range.sum(ctx.dims) if ctx.dims else at_range.sum()
-        share = number.reshape(r.shape) / (x.numel() / r.numel() * occupied.float())
-        share = share.to(r.dtype)
-        counts = torch.stack((share, torch.ones_like(share)))
-        return inside, of_r, None, counts, None, None
+            return of_x, of_r, None, None, None, None
+        share = (number / (x.numel() / r.numel() * occupied.float())).to(r.dtype)
+        return of_x, of_r, None, torch.stack((share, torch.ones_like(share))), None, None
+
+
+def _gradients(
+    grad: Tensor, x: Tensor, r: Tensor, dims: tuple[int, ...], of_range: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """`ops.drive_gradients` in torch's operators, of a gradient that is relative to the range."""
+    magnitude = x.abs()
+    # An input exactly at the range is clipped, but keeps its gradient.
+    inside = grad.masked_fill(magnitude > r, 0)
+    if not of_range:
+        return inside, None, None
+    at_range = magnitude >= r
+    more = (grad * x.sign()).clamp(max=0).masked_fill(~at_range, 0)
+    pulls, number = (
+        (values.sum(dims) if dims else values.sum()).reshape(r.shape) for values in (more, at_range)
+    )
+    return inside, pulls, number
 
 
 def drive(

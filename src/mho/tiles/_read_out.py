@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from ..ops import converted_codes, differentiable, plus, times
+from ..ops import converted_codes, differentiable, plus, standard_normal_like, times
 from ._column import Signal
+from ._converters import coded
 from ._operand import Setting
 
 
@@ -20,6 +21,11 @@ def converted(signal: Signal, setting: Setting, after: Tensor | None = None) -> 
     adc, y, unit = hardware.adc, signal.y, signal.unit
     if not hardware.column_effects:
         return y if after is None else times(y, setting.on_columns(after, y))
+    if adc.converter is not None:
+        y = coded(_curved(signal, setting), _limit(setting) or 1.0, setting, after)
+        if setting.hits is not None:
+            setting.hits.append(saturated(y, setting))
+        return y
     std = _noise_std(y, signal.variance, hardware.noise.output, setting)
     if adc.asymmetry or adc.transfer is not None:
         y, unit, std = _curved(signal, setting), None, None
@@ -37,7 +43,6 @@ def converted(signal: Signal, setting: Setting, after: Tensor | None = None) -> 
     y = converted_codes(
         y,
         gain if unit is None else gain * unit,
-        noise=None if std is None else torch.randn_like(y),
         spread=None if std is None else std * gain,
         offset=offset,
         after=y.new_ones(()) if after is None else setting.on_columns(after, y),
@@ -66,7 +71,7 @@ def _noise_std(
 
 
 def _noisy(y: Tensor, std: Tensor | None) -> Tensor:
-    return y if std is None else plus(y, torch.randn_like(y).mul_(std))
+    return y if std is None else plus(y, standard_normal_like(y).mul_(std))
 
 
 def _curved(signal: Signal, setting: Setting) -> Tensor:
@@ -84,7 +89,11 @@ def _curved(signal: Signal, setting: Setting) -> Tensor:
     limit, strength = _limit(setting), operand.columns.transfer
     if adc.transfer is None or limit is None:
         return y
-    each = 1.0 if strength is None else setting.on_columns(strength, y)
+    each = 1.0
+    if strength is not None and strength.dim() == 2:
+        each = setting.on_columns(strength, y)
+    elif strength is not None:
+        each = torch.stack([setting.on_columns(part, y) for part in strength.unbind(-1)])
     return adc.transfer.apply(y, limit, each)
 
 
@@ -108,9 +117,10 @@ def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor | No
     hardware, operand = setting.hardware, setting.operand
     scales = hardware.column_effects or setting.full != 1 or operand.significance != (1.0,)
     corrects = operand.gain is not None and not learns_gain(setting)
+    corrects = corrects or operand.column_gain is not None
     if not scales and not corrects and isinstance(input_range, float) and input_range == 1.0:
         return None
-    factor, half = operand.scale, hardware.adc.half_steps
+    factor, half = setting.scale, hardware.adc.half_steps
     if not hardware.column_effects:
         factor = torch.full_like(factor, 1 / setting.full)
     elif half is not None:
@@ -119,6 +129,8 @@ def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor | No
         factor = factor * operand.bound.to(factor.dtype)
     if operand.gain is not None and not learns_gain(setting):
         factor = factor * gain_on_columns(setting).to(factor.dtype)
+    if operand.column_gain is not None:
+        factor = factor * operand.column_gain.to(factor.dtype)
     if operand.significance != (1.0,):
         each = torch.tensor(operand.significance, dtype=factor.dtype, device=factor.device)
         factor = factor * each.repeat_interleave(factor.shape[1] // len(each))
@@ -139,6 +151,6 @@ def gain_on_columns(setting: Setting) -> Tensor:
 
 
 def _limit(setting: Setting) -> float | None:
-    """The ADC's bound in the units of its input: 1 where it is calibrated per column."""
+    """The ADC's bound in the units of its input: 1 where each column has its own."""
     bound = setting.hardware.adc.bound
-    return 1.0 if bound == "calibrated" else bound
+    return 1.0 if isinstance(bound, str) else bound

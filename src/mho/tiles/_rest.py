@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..cells import Cell
+from ..errors import SpecError
 from ..mapping import Mapping
 
 if TYPE_CHECKING:
@@ -54,8 +55,15 @@ def rested(array: "PulsedArray", cell: Cell, mapping: Mapping, seconds: float) -
         seconds: time of this rest.
 
     Raises:
+        SpecError: the devices have levels, which no law of drift is about.
         RangeError: the law has no meaning at the time that some cell has rested.
     """
+    if type(array.device).visible is not None:
+        raise SpecError(
+            f"{array.device.kind} devices show levels and keep their progress hidden; laws of "  # pyright: ignore
+            "drift are about conductances that move freely. Leave them without rests, or take "
+            "another response."
+        )
     start, time = array.state, torch.zeros_like(array.state, dtype=torch.float64)
     if array.rest is not None:
         same = array.state == array.rest.state

@@ -8,7 +8,7 @@ from torch import nn
 from ..errors import DataError, RangeError, SpecError
 from ..nn import Recorder, Site
 from ..ops import Stream, all_finite
-from ..tiles import Pulses, ReadOut
+from ..tiles import Backward, Pulses, ReadOut, check_backward
 from ._algorithm import Algorithm
 from ._attached import Attached
 from ._exact import Exact
@@ -33,6 +33,7 @@ def attach(
     *,
     pulses: Pulses | None = None,
     read_out: ReadOut | None = None,
+    backward: Backward | None = None,
     where: Where | None = None,
     seed: int = 0,
     scale: float | None = None,
@@ -75,6 +76,8 @@ def attach(
         algorithm: what to do.
         pulses: how gradients become pulses.
         read_out: how transfers read columns; by default as the hardware's converters and noise do.
+        backward: converters and noise by which errors go back through the arrays. None: exactly, as
+            far as inputs and outputs were inside of their converters' ranges.
         where: which analog layers to train in memory, such as `mho.linear`; the others go on as
             digital weights do.
         seed: of the cells and of all draws.
@@ -92,6 +95,7 @@ def attach(
     """
     if not isinstance(algorithm, Algorithm):
         raise SpecError(f"algorithm must be such as mho.TikiTaka(), got {algorithm!r}.")
+    check_backward(backward)
     for name, value in (("scale", scale), ("fill", fill), ("largest_error", largest_error)):
         if value is not None and not 0 < value < float("inf"):
             raise RangeError(f"{name}={value!r} must be positive and finite.")
@@ -116,6 +120,7 @@ def attach(
         matrix = _matrix(site, given, seed, pulses or Pulses(), read_out)
         layers.append(_layer(site, matrix, algorithm))
         layers[-1].state.parallel = parallel
+        layers[-1].recorder.backward = backward
     return Attached(plain, layers, algorithm, seed, largest_error, scaler)
 
 

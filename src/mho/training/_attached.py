@@ -163,7 +163,9 @@ class Attached:
         for layer in self._layers:
             matrix, name = layer.state.matrix, layer.site.name
             device = None if matrix.device is None else matrix.device.model_dump(mode="json")
+            back = layer.recorder.backward
             about |= {
+                f"backward of {name}": None if back is None else back.model_dump(mode="json"),
                 f"shape of {name}": list(matrix.shape),
                 f"device of {name}": device,
                 f"pulses of {name}": matrix.pulses.model_dump(mode="json"),

@@ -1,0 +1,71 @@
+"""The constants of a chip as plain numbers: one scenario, one node, one supply."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import SpecError
+from ..spec import Spec, nearest
+from ._constant import SCENARIOS, Constant, Scenario
+from ._parts import Supply
+
+if TYPE_CHECKING:
+    from ._chip import Chip
+
+
+def constants(spec: Spec, path: str = "") -> Iterator[tuple[str, Constant]]:
+    """Yield (dotted path, constant) of everything that a spec is made of."""
+    for name in type(spec).model_fields:
+        value, here = getattr(spec, name), f"{path}.{name}" if path else name
+        if isinstance(value, Constant):
+            yield here, value
+        elif isinstance(value, Spec):
+            yield from constants(value, here)
+
+
+def delay(supply: Supply, voltage: float, scenario: Scenario) -> float:
+    """Return the relative gate delay V / (V - V_t)^alpha at a voltage."""
+    threshold, exponent = supply.threshold.number(scenario), supply.exponent.number(scenario)
+    return voltage / (voltage - threshold) ** exponent
+
+
+class Figures:
+    """The numbers of a chip in SI units.
+
+    Args:
+        chip: the chip.
+        scenario: which end of every constant's range, or its middle.
+        scale: factors on constants, by path.
+    """
+
+    def __init__(
+        self,
+        chip: "Chip",
+        scenario: Scenario = "nominal",
+        scale: Mapping[str, float] | None = None,
+    ) -> None:
+        if scenario not in SCENARIOS:
+            raise SpecError(f"unknown scenario {scenario!r}: use {', '.join(SCENARIOS)}.")
+        self.chip = chip
+        self.scenario: Scenario = scenario
+        known = dict(constants(chip))
+        for path in scale or {}:
+            if path not in known:
+                raise SpecError(f"no constant {path!r}{nearest(path, known)}")
+        self._numbers = {path: self._number(c) for path, c in known.items()}
+        for path, factor in (scale or {}).items():
+            self._numbers[path] *= factor
+
+    def _number(self, constant: Constant) -> float:
+        number = constant.at(self.chip.node, self.scenario)
+        supply = self.chip.supply
+        if supply is None or constant.supply == "none":
+            return number
+        if constant.supply == "square":
+            return number * (supply.voltage / supply.reference) ** 2
+        slower = delay(supply, supply.voltage, self.scenario)
+        slower /= delay(supply, supply.reference, self.scenario)
+        return number / slower if constant.more_is_better else number * slower
+
+    def __call__(self, path: str) -> float:
+        """Return a constant by its path; 0 where the chip has none there."""
+        return self._numbers.get(path, 0.0)

@@ -1,0 +1,83 @@
+"""One matrix-vector product of one block on one array: its time, and its energy by component."""
+
+from functools import cached_property
+
+from ._figures import Figures
+from ._survey import conversion_energy, converter_area
+from ._timing import converter_bits
+
+
+class Product:
+    """A product of `rows` x `cols` used cells of an array.
+
+    Energy, with time t, use u = rows cols / (all rows x all columns) and idle share eta:
+
+        E = P_core t (eta + (1 - eta) u) + rows (reads E_row + P_row t) + rows cols reads E_cell
+            + cols conversions E_ADC + E_other
+    """
+
+    def __init__(self, figures: Figures, rows: int, cols: int) -> None:
+        self.figures, self.rows, self.cols = figures, rows, cols
+        self.hardware, self.core = figures.chip.hardware, figures.chip.core
+        self.conversions = self.core.timing.conversions(self.hardware)
+
+    @cached_property
+    def time(self) -> float:
+        """Seconds."""
+        converters = self.core.converters.count or self.figures.chip.cols
+        in_turn = -(-self.cols // converters)
+        number = self.figures
+
+        def own(name: str) -> float:
+            return number(f"core.timing.{name}")
+
+        return self.core.timing.duration(own, self.hardware, in_turn)
+
+    @cached_property
+    def conversion(self) -> float:
+        """Energy [J] of one conversion; the survey is at the rate of one converter of the core."""
+        chip, number = self.figures.chip, self.figures
+        bits, known, rate = converter_bits(self.hardware), self.core.converters.bits, 1 / self.time
+        if self.core.converters.energy is None:
+            return number("core.converters.survey") * conversion_energy(bits, chip.node, rate)
+        energy = number("core.converters.energy")
+        if bits == known:
+            return energy
+        there, here = (conversion_energy(b, chip.node, rate) for b in (known, bits))
+        return energy * here / there
+
+    @cached_property
+    def energy(self) -> dict[str, float]:
+        """Energy [J] by component of a core."""
+        number, chip = self.figures, self.figures.chip
+        used = self.rows * self.cols / (chip.rows * chip.cols)
+        idle = number("core.idle_share")
+        reads = self.conversions
+        rows = reads * number("core.row_energy") + number("core.row_power") * self.time
+        return {
+            "core": number("core.power") * self.time * (idle + (1 - idle) * used),
+            "drivers": self.rows * rows,
+            "cells": self.rows * self.cols * reads * number("core.cell"),
+            "converters": self.cols * reads * self.conversion,
+            "other": number("core.other"),
+        }
+
+
+def area(figures: Figures) -> dict[str, float]:
+    """Return the chip's area [m^2] by component; what has no constant is not in it."""
+    chip, number = figures.chip, figures
+    cores, converters = chip.core.count, chip.core.converters.count or chip.cols
+    each = number("core.converters.area")
+    if chip.core.area is None and chip.core.converters.area is None:
+        rate = 1 / Product(figures, chip.rows, chip.cols).time
+        each = converter_area(converter_bits(chip.hardware), chip.node, rate)
+    parts = {
+        "core": cores * number("core.area"),
+        "drivers": cores * chip.rows * number("core.row_area"),
+        "cells": chip.arrays * chip.rows * chip.cols * number("core.cell_area"),
+        "converters": cores * converters * each,
+        "local digital": cores * chip.core.local.count * number("core.local.area"),
+        "digital": chip.digital.count * number("digital.area"),
+        "memory": number("memory.area"),
+    }
+    return {name: value for name, value in parts.items() if value}

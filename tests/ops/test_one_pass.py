@@ -1,0 +1,247 @@
+"""Kernels that pass once over memory compute what torch's operators compute in many passes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mho.ops import _one_pass, _threads, converted_codes, standard_normal_like
+from mho.ops._driving import drive_gradients, drive_in_one_pass
+from mho.ops._threads import over_rows
+from mho.tiles._range import drive
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+LAYOUTS = {
+    "dense": ((40, 33), (33,)),
+    "arrays": ((3, 20, 33), (3, 1, 33)),
+    "convolution": ((5, 6, 7, 9), (6, 1, 1)),
+    "each": ((40, 33), (40, 33)),
+    "one": ((50, 33), ()),
+    "by vector": ((3, 20, 33), (3, 20, 1)),
+}
+
+
+@pytest.fixture
+def by_operators(monkeypatch):
+    """Return a function that computes without kernels."""
+
+    def call(function, *args, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(_one_pass, "SMALL", 10**9)
+            return function(*args, **kwargs)
+
+    return call
+
+
+# ---- converters ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("limit", [2.0, math.inf])
+@pytest.mark.parametrize("rounding", ["nearest", None])
+def test_codes_and_gradients_are_those_of_operators(layout, limit, rounding, by_operators):
+    shape, parameter = LAYOUTS[layout]
+    gain, offset, after = (seeded(*parameter, seed=k) for k in (1, 2, 3))
+    signals = 3 * seeded(*shape)
+    signals.view(-1)[:3] = torch.tensor([math.nan, math.inf, -math.inf])
+    options = {"offset": offset, "after": after, "limit": limit, "rounding": rounding}
+    grad = seeded(*shape, seed=4)
+
+    def run(differentiable: bool) -> tuple[Tensor, Tensor | None]:
+        x = signals.clone().requires_grad_(differentiable)
+        y = converted_codes(x, gain, **options)
+        if differentiable:
+            y.backward(grad)
+        return y.detach(), x.grad
+
+    for differentiable in (False, True):
+        y, of_x = run(differentiable)
+        expected, of_expected = by_operators(run, differentiable)
+        assert torch.equal(y.isnan(), expected.isnan())
+        assert torch.equal(y.nan_to_num(), expected.nan_to_num())
+        if of_x is not None and of_expected is not None:
+            assert torch.equal(of_x, of_expected)
+
+
+def test_noise_is_added_before_the_limit_with_each_columns_spread():
+    """Mean and standard deviation of each column, and what is clipped; n = 40000 a column."""
+    n, spread = 40_000, torch.tensor([0.5, 1.0, 2.0])
+    torch.manual_seed(0)
+    x = torch.full((n, 3), 0.25)
+    y = converted_codes(x.clone(), torch.tensor(2.0), spread=spread, after=torch.ones(()))
+    assert ((y.mean(0) - 0.5).abs() < 5 * spread / n**0.5).all()
+    assert ((y.std(0) / spread - 1).abs() < 5 / (2 * n) ** 0.5).all()
+    x = x.requires_grad_()
+    y = converted_codes(x, torch.tensor(2.0), spread=spread, after=torch.ones(()), limit=1.0)
+    y.sum().backward()
+    assert torch.equal(x.grad == 0, y.abs() == 1)
+    assert torch.equal(x.grad != 0, x.grad == 2)
+
+
+# ---- normal numbers ------------------------------------------------------------------------------
+
+
+def test_numbers_are_standard_normal():
+    """Moments, correlations and quantiles of 4 million numbers; 5 standard errors each."""
+    torch.manual_seed(1)
+    n = 1 << 22
+    z = standard_normal_like(torch.empty(n)).double()
+    for power, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs(z.pow(power).mean() - mean) < 5 * (variance / n) ** 0.5, power
+    # Neighbors, the pair of one radius, the lanes of the next step, and the next chunk.
+    for distance in (1, 63, 64, 128, 1024, 16 * 1024):
+        for a, b in ((z, z), (z.square() - 1, z.square() - 1)):
+            product = a[:-distance] * b[distance:]
+            assert abs(product.mean()) < 5 * product.std() / n**0.5, distance
+    for bound in (0.1, 1.0, 2.0, 3.0, 4.0, 4.5):
+        share = math.erfc(bound / 2**0.5)
+        assert abs((z.abs() > bound).double().mean() - share) < 5 * (share / n) ** 0.5, bound
+
+
+def test_numbers_follow_torchs_generator():
+    x = torch.empty(5000)
+    torch.manual_seed(2)
+    a, b = standard_normal_like(x), standard_normal_like(x)
+    torch.manual_seed(2)
+    assert torch.equal(standard_normal_like(x), a)
+    assert abs(float((a * b).mean())) < 5 / 5000**0.5
+    torch.manual_seed(3)
+    assert not torch.equal(standard_normal_like(x), a)
+
+
+def test_numbers_do_not_depend_on_threads_or_on_who_shares_them(monkeypatch):
+    x, threads = torch.empty(70_001), torch.get_num_threads()
+    drawn = []
+    try:
+        for count, team in ((1, True), (2, True), (3, True), (2, False)):
+            torch.set_num_threads(count)
+            if not team:
+                monkeypatch.setattr(_threads, "_team", lambda: None)
+            torch.manual_seed(4)
+            drawn.append(standard_normal_like(x))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(values, drawn[0]) for values in drawn)
+
+
+def test_generators_are_xoshiro128plusplus():
+    """Against the steps of Blackman and Vigna in Python's whole numbers."""
+    from mho.ops import _normal_kernels as kernels
+    from mho.ops._philox import philox
+
+    state, words = np.empty((4, kernels.LANES), np.uint32), np.empty(kernels.LANES, np.uint32)
+    kernels.seed_lanes(state, 7, 11, 13)
+    found = []
+    for _ in range(5):
+        kernels.next_words(state, words)
+        found.append(words.copy())
+
+    def left(x: int, k: int) -> int:
+        return (x << k | x >> 32 - k) & 0xFFFFFFFF
+
+    for lane in (0, 1, 63):
+        s = list(philox(lane, 7, 0, 0, 11, 13))
+        for step in range(5):
+            assert found[step][lane] == (left((s[0] + s[3]) & 0xFFFFFFFF, 7) + s[0]) & 0xFFFFFFFF
+            t = s[1] << 9 & 0xFFFFFFFF
+            s[2] ^= s[0]
+            s[3] ^= s[1]
+            s[1] ^= s[2]
+            s[0] ^= s[3]
+            s[2] ^= t
+            s[3] = left(s[3], 11)
+
+
+def test_half_precision_and_small_tensors_have_noise_too():
+    for x in (torch.empty(4000, dtype=torch.bfloat16), torch.empty(10)):
+        z = standard_normal_like(x)
+        assert z.dtype == x.dtype
+        assert z.float().std() > 0.3
+
+
+# ---- inputs --------------------------------------------------------------------------------------
+
+RANGES = {
+    "one": ((60, 33), ()),
+    "arrays": ((3, 20, 33), (3, 1, 1)),
+    "convolution": ((4, 2, 3, 5, 8, 8), (3, 1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("layout", RANGES)
+@pytest.mark.parametrize("steps", [127.0, None])
+def test_drives_and_their_gradients_are_those_of_operators(layout, steps, by_operators):
+    shape, parameter = RANGES[layout]
+    inputs, ranges = seeded(*shape), seeded(*parameter, seed=1).abs() + 0.5
+    spread = ranges.expand(shape).reshape(-1)
+    inputs.view(-1)[5::7] = spread[5::7]  # exactly at the range
+    inputs.view(-1)[6::7] = -spread[6::7]
+    grad = seeded(*shape, seed=2)
+
+    def run(learns: bool) -> list[Tensor | None]:
+        x, r = inputs.clone().requires_grad_(), ranges.clone().requires_grad_(learns)
+        clipped = torch.zeros(2, *parameter, requires_grad=learns)
+        occupied = torch.ones(parameter)
+        v = drive(x, r, steps, occupied, clipped if learns else None)
+        v.backward(grad)
+        return [v.detach(), x.grad, r.grad, clipped.grad]
+
+    assert drive_in_one_pass(inputs, ranges, steps) is not None
+    assert drive_gradients(grad, inputs, ranges, 1.0, of_range=True) is not None
+    for learns in (False, True):
+        found, expected = run(learns), by_operators(run, learns)
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+        if learns:
+            # Two orders of a float sum of n terms differ by n eps times the sum of magnitudes.
+            n = inputs.numel() / ranges.numel()
+            size = (steps or 1) * grad.abs().sum() / ranges.numel()
+            error = n * torch.finfo(torch.float32).eps * size
+            assert ((found[2] - expected[2]).abs() <= error).all()
+            assert torch.allclose(found[3], expected[3], rtol=1e-6, atol=0)
+
+
+# ---- where kernels step back ---------------------------------------------------------------------
+
+
+def test_uneven_parameters_are_left_to_operators():
+    """Columns that are not side by side in memory, four axes that cannot be merged."""
+    x = seeded(4, 5, 6, 70)
+    assert _one_pass.laid(x, torch.empty(4, 1, 6, 1)) is None
+    assert _one_pass.laid(x, torch.empty(5, 1, 1)) is not None
+    assert not _one_pass.in_memory(x.transpose(0, 1))
+    assert not _one_pass.in_memory(x, torch.empty((), dtype=torch.float64))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_vmap_sees_no_kernel():
+    x = seeded(3, 2000)
+
+    def one(row: Tensor) -> Tensor:
+        return converted_codes(row * 1, torch.tensor(2.0), after=torch.ones(()), limit=1.0)
+
+    assert torch.equal(torch.vmap(one)(x), (2 * x).clamp(-1, 1))
+
+
+@pytest.mark.parametrize("team", [True, False])
+def test_a_kernels_failure_is_the_callers(team, monkeypatch):
+    if not team:
+        monkeypatch.setattr(_threads, "_team", lambda: None)
+    threads = torch.get_num_threads()
+
+    def fails(start: int, stop: int) -> None:
+        if stop == 8:
+            raise ValueError("no row 7")
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="no row 7"):
+            over_rows(fails, 8)
+    finally:
+        torch.set_num_threads(threads)
