@@ -32,7 +32,9 @@ def test_evaluate_prints_receipt_and_table_of_the_library(run, files):
 @pytest.mark.slow
 def test_worker_processes_find_the_files_and_change_nothing(run, files):
     arguments = ("evaluate", MODEL, "--data", DATA, *QUICK)
-    assert run(*arguments, "--workers", 2).out == run(*arguments).out
+    shared = run(*arguments, "--workers", 2)
+    assert shared.code == 0, shared.err
+    assert shared.out == run(*arguments).out
 
 
 def test_files_elsewhere_are_found_with_what_lies_beside_them(

@@ -93,7 +93,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize(
-    "name", [n for n, hardware in HARDWARE.items() if hardware.array.combine.plain]
+    "name", [n for n, hardware in HARDWARE.items() if hardware.array.combine.kind == "current_sum"]
 )
 def test_the_hardware_without_any_effect_multiplies_exactly_what_is_driven(name, kind):
     """On a programmed chip, up to rounding errors of single precision.
