@@ -51,4 +51,5 @@ from ._transfer_table import MeasuredCurve as MeasuredCurve
 from ._voltage_mean import VoltageMean as VoltageMean
 from ._wires import ColumnDrop as ColumnDrop
 from ._wires import FirstOrder as FirstOrder
+from ._wires import WireNetwork as WireNetwork
 from ._wires import Wires as Wires

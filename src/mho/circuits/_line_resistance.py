@@ -17,10 +17,10 @@ from ..ops import (
     wire_voltages,
 )
 from ..spec import Ohms, Volts
-from ._wires import Wires
+from ._wires import WireNetwork
 
 
-class LineResistance(Wires):
+class LineResistance(WireNetwork):
     """The network of an array's lines and cells, solved exactly.
 
     Passive cells lie between a row and a column, and each current runs from the driver at the start
@@ -162,12 +162,12 @@ class LineResistance(Wires):
         return largest, f"{kind}, once per array and time"
 
     def voltages(self, g: Tensor, load: float) -> Tensor:
-        """See `Wires.voltages`."""
+        """See `WireNetwork.voltages`."""
         arranged = self._arranged(g)
         return self._restored(wire_voltages(arranged, arranged.new_tensor(load), self.lines), g)
 
     def currents(self, g: Tensor, drive: Tensor) -> Tensor:
-        """See `Wires.currents`."""
+        """See `WireNetwork.currents`."""
         if self.gated:
             ends = self.scale * (self.driver + self.ground)
             rest = self.scale * sum(self.segments), ends, self.merged_rows

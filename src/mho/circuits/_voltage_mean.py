@@ -10,7 +10,7 @@ from ._adc import ADC
 from ._combine import Column, Combine, currents_only
 from ._dac import DAC
 from ._noise import Noise
-from ._wires import ColumnDrop, Wires
+from ._wires import ColumnDrop, WireNetwork, Wires
 
 
 class VoltageMean(Combine):
@@ -56,6 +56,7 @@ class VoltageMean(Combine):
         if wires is None:
             voltages = g / (g.sum(-1, keepdim=True) + self.load)
         else:
+            assert isinstance(wires, WireNetwork)  # `misfit` refuses others
             voltages = wires.voltages(g, self.load)
         return voltages * (self.full_scale(column) * (column.high - column.low))
 

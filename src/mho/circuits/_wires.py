@@ -13,9 +13,8 @@ from ..spec import Variant
 class Wires(Variant):
     """A model of what wire resistance does to a product.
 
-    A model is linear in the drives, and then it is a matrix (`effective`, `voltages`); or cells
-    are gated by the input or have a curved I-V, and currents are found for every vector
-    (`per_vector`, `currents`); or it is a formula for the signals of columns (`ColumnDrop`).
+    It is the circuit itself (`WireNetwork`), which is a matrix where it is linear in the drives,
+    and else is solved for every vector; or a formula for the signals of columns (`ColumnDrop`).
     """
 
     @property
@@ -25,7 +24,7 @@ class Wires(Variant):
 
     @property
     def per_vector(self) -> bool:
-        """Whether the network depends on the input, so that `currents` is asked for every one."""
+        """Whether the network depends on the input, so that it is solved for every one."""
         return False
 
     @abstractmethod
@@ -36,6 +35,11 @@ class Wires(Variant):
             g: conductances (..., planes, columns, rows) of whole arrays [S].
         """
 
+
+class WireNetwork(Wires):
+    """Wires and cells as a circuit, which can be solved for any read-out and any input."""
+
+    @abstractmethod
     def voltages(self, g: Tensor, load: float) -> Tensor:
         """Return the voltage at the foot of each column per volt on each row, as `g`.
 
@@ -43,8 +47,8 @@ class Wires(Variant):
             g: conductances (..., planes, columns, rows) of whole arrays [S].
             load: conductance from the foot of each column to ground [S], behind its read-out.
         """
-        raise NotImplementedError(f"{type(self).__name__} is about columns at a virtual ground")
 
+    @abstractmethod
     def currents(self, g: Tensor, drive: Tensor) -> Tensor:
         """Return the currents of an array for every vector, per volt, (n, planes, columns) [S].
 
@@ -52,7 +56,6 @@ class Wires(Variant):
             g: conductances (planes, columns, rows) [S].
             drive: relative drives of the rows, (n, rows) in [-1, 1].
         """
-        raise NotImplementedError(f"{type(self).__name__} does not depend on the input")
 
 
 class ColumnDrop(Wires):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..circuits import WireNetwork
 from ._effective import column_spans, devices
 from ._operand import Setting
 
@@ -33,7 +34,7 @@ def network_drop(drive: Tensor, setting: Setting) -> Tensor:
 def _lost(g: Tensor, x: Tensor, setting: Setting) -> Tensor:
     """Relative signal that is lost on one array, (N, slices, o), for cells (planes, o, k)."""
     hardware, wires = setting.hardware, setting.hardware.array.wires
-    assert wires is not None
+    assert isinstance(wires, WireNetwork)
     if hardware.cell.signed:
         g = devices(g)
     lost = torch.einsum("nk,pok->pno", x, g) - wires.currents(g, x).transpose(0, 1)
