@@ -1,6 +1,7 @@
 """The same task on many arguments, over the processes of joblib."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -31,8 +32,17 @@ def pooled(
     here = (os.getpid(), threading.get_ident())
     threads = torch.get_num_threads()
     jobs = (joblib.delayed(_apart)(task, arguments, threads, here) for arguments in calls)
-    results: Any = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
+    # Workers outlive a call, and find modules where they were found when they were started: with
+    # other paths there are other workers.
+    parallel: Any = joblib.Parallel(
+        n_jobs=workers, return_as="generator", initializer=_find_in, initargs=(tuple(sys.path),)
+    )
+    results = parallel(jobs)
     return list(progress(results, description, len(calls)))
+
+
+def _find_in(paths: tuple[str, ...]) -> None:
+    sys.path[:] = paths
 
 
 def _apart(
