@@ -6,7 +6,7 @@ accuracy on chips that drift than the same model as it was.
 
 Three models go to `standard-hwa-2023` with global drift compensation, each in three ways: as they
 are (direct mapping), after more digital training, and after as much training on the hardware, with
-one recipe for the CNN and one for the recurrent networks (`_tasks`). The last two start from the
+a recipe for each (`_tasks`). The last two start from the
 same weights and see the same batches. A difference is that of a run, averaged over its chips; its
 standard error is over runs. The verdict is about direct mapping, as the claim is.
 
@@ -50,7 +50,7 @@ SIZES: dict[str, dict[str, Size]] = {
         "smoke": Size(2, 1, 3, partial(SpokenDigits, epochs=1)),
     },
     "spelling": {
-        "full": Size(2, 2, 1500, partial(Spelling, tests=500)),
+        "full": Size(3, 3, 600, Spelling),
         "quick": Size(2, 2, 100, partial(Spelling, tests=500)),
         "smoke": Size(2, 1, 2, partial(Spelling, tests=50)),
     },

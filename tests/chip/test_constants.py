@@ -78,10 +78,11 @@ def test_supply_laws_are_the_square_and_the_alpha_power_delay():
     assert number("core.other") == pytest.approx(5e-12)
 
 
-def test_a_supply_below_the_threshold_is_refused():
+@pytest.mark.parametrize("voltage", [0.3, 0.333])
+def test_a_supply_at_or_below_the_threshold_is_refused(voltage):
     chip = mho.load("c2c-macro")
-    with pytest.raises(mho.MhoError, match=r"0\.3 V is not above the threshold of 0\.33 V"):
-        mho.override(chip, {"supply.voltage": 0.3})
+    with pytest.raises(mho.MhoError, match=rf"{voltage} V is not well above the .* of 0\.33 V"):
+        mho.override(chip, {"supply.voltage": voltage})
 
 
 @pytest.mark.parametrize("name", mho.chips())

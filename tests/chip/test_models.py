@@ -61,7 +61,10 @@ def test_keys_and_values_beyond_the_memory_need_dram():
     }
     on = mho.override(chip(**BIG), {"dram": dram})
     found = mho.cost(Attention(True), on, (x, kept, kept), inputs=1)
-    assert found.components["dram"] == pytest.approx(16_000 * 8 * 5e-12)
+    # All are read, and the new ones are written; what is beside the chip is not on it.
+    assert found.components["dram"] == pytest.approx((16_000 + 16) * 8 * 5e-12)
+    inputs, results = 3 * 8 * (0.1 + 0.2 + 0.1), 3 * 8 * (0.2 + 0.1)
+    assert found.components["memory"] == pytest.approx((inputs + results + 8 * 0.2) * 8e-12)
     assert found.components["idle memory"] == pytest.approx(0.1 * found.latency)
     assert found.latency > 16_000 * 8 / 40e9
     with pytest.raises(mho.MhoError, match="do not fit the `dram` of 1,000 bytes"):

@@ -95,6 +95,26 @@ def test_results_are_written(tmp_path):
     assert "adc.bits" in found.table()
 
 
+def test_whole_parts_of_the_hardware_can_be_varied(tmp_path):
+    """Their values are mappings or specs, which have no hash and no place in JSON of their own."""
+    schemes = [{"kind": "one_pass"}, {"kind": "positive_negative"}]
+    converters = [mho.ADC(bits=bits, bound=10.0) for bits in (6, 8)]
+    found = swept(vary={"dac.scheme": schemes, "adc": converters}, instances=1)
+    one, two = found.points[1], found.points[3]
+    assert two.latency > one.latency
+    data = json.loads(found.to_json(tmp_path / "sweep.json").read_text())
+    assert [p["values"]["adc"]["bits"] for p in data["points"]] == [6, 8, 6, 8]
+    assert data["points"][2]["values"]["dac.scheme"] == {"kind": "positive_negative"}
+    (legend,) = [a.get_legend() for a in found.plot().axes]
+    assert sum("dac.scheme" in text.get_text() for text in legend.get_texts()) == 2
+
+
+def test_batches_with_labels_are_refused_before_anything_is_computed():
+    labelled = [(X, torch.zeros(64))]
+    with pytest.raises(mho.MhoError, match="give its inputs only, without labels"):
+        mho.sweep(network(), chip(), {"adc.bits": [8]}, score, batches=labelled)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

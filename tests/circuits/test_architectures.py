@@ -93,7 +93,7 @@ def test_no_converter_and_uniform_are_one_adc():
         plain = conversion(mho.ADC(**fields), 4, source)(u)
         real = conversion(mho.ADC(**fields, converter="uniform"), 4, source)(u)
         # Products of gains are rounded in another order, which matters at a tie only.
-        assert ((plain - real).abs() <= (plain - real).abs().round()).all()
+        assert ((plain - real).abs() <= 1).all()
         assert (plain != real).double().mean() < 1e-3
 
 
@@ -126,8 +126,8 @@ def test_bit_weights_are_tried_from_the_largest():
     assert torch.equal(codes(converter, own), want)
 
 
-def test_a_heavy_msb_never_uses_some_codes_and_a_light_one_repeats_a_decision():
-    """w_4 = 18: 15 + 1 < 18 leaves a wide code; w_4 = 14: code 16 begins where 14 was."""
+def test_a_heavy_msb_has_a_wide_code_below_it_and_a_light_one_skips_codes():
+    """w_4 = 18: code 15 is 3 steps wide; w_4 = 14: code 16 begins where 14 was."""
     heavy = SuccessiveApproximation(weights=(1, 2, 4, 8, 18))
     light = SuccessiveApproximation(weights=(1, 2, 4, 8, 14))
     wide = SIGNALS[codes(heavy)[0] == -1]
@@ -278,6 +278,11 @@ def test_noise_of_a_conversion():
             r"converter 0 are not monotone: t\[2\] = -0.5 is below t\[1\] = 0.5",
         ),
         ({"bits": 4, "bound": 1, "converter": {"kind": "sar", "unit_spread": -1}}, "unit_spread"),
+        (
+            {"bits": 4, "bound": 1, "columns_per_converter": 4,
+             "converter": {"kind": "ramp", "columns_per_ramp": 6}},
+            "columns_per_ramp 6 must be a multiple of columns_per_converter 4",
+        ),
         ({"bits": 4, "bound": 1, "converter": "sarr"}, r"did you mean 'sar'\?"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mho.circuits import FixedFormat, FixedPoint, Float, Half
+from mho.circuits import Constants, FixedFormat, FixedPoint, Float, Half
 from mho.errors import SpecError
 from oracles.digital_unit import fixed_point
 
@@ -36,7 +36,8 @@ def codes_of(unit, x, scale, offset, step=1.0, dtype=torch.float32):
     sums = Columns(x.shape[1], float(x.abs().max()))
     scale, offset = torch.tensor(scale, dtype=dtype)[:, None], torch.tensor([offset], dtype=dtype)
     step = torch.tensor(step, dtype=dtype)
-    return unit.affine(x.to(dtype), scale * step, offset * step, step, sums) / step
+    constants = Constants(scale * step, offset * step, step)
+    return unit.affine(x.to(dtype), constants, sums) / step
 
 
 @st.composite
@@ -132,7 +133,7 @@ def test_units_share_an_offset_evenly(arrays):
     """K units hold K times the offset of one, to the last code."""
     unit, scale = FixedPoint(), torch.ones(arrays, 1)
     offsets = torch.arange(-400 * arrays, 400 * arrays) / 2  # whole codes
-    _, fit = unit.fits(scale, offsets, torch.tensor(1.0), arrays)
+    _, fit = unit.fits(Constants(scale, offsets, torch.tensor(1.0)), arrays)
     shares = [[(int(2 * o) + k) // arrays for k in range(arrays)] for o in offsets]
     assert [sum(share) for share in shares] == (2 * offsets).tolist()
     assert fit.tolist() == [all(-128 <= each <= 127 for each in share) for share in shares]
@@ -140,9 +141,10 @@ def test_units_share_an_offset_evenly(arrays):
 
 def test_a_scale_fits_up_to_half_a_code():
     values = torch.tensor([-0.5, -0.3, 0.0, 255.4, 255.6]) / 128
-    fit, _ = FixedPoint().fits(values[:, None], torch.zeros(1), torch.tensor(1.0), 1)
+    step, none = torch.tensor(1.0), torch.zeros(1)
+    fit, _ = FixedPoint().fits(Constants(values[:, None], none, step), 1)
     assert fit[:, 0].tolist() == [True, True, True, True, False]
-    assert not FixedPoint().fits(torch.tensor([[-0.01]]), torch.zeros(1), torch.tensor(1.0), 1)[0]
+    assert not FixedPoint().fits(Constants(torch.tensor([[-0.01]]), none, step), 1)[0]
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "nearest_even", "truncate"])
@@ -151,7 +153,7 @@ def test_the_gradient_is_straight_through_inside_and_zero_outside(rounding):
     x = torch.tensor([[-10.0], [20.0], [60.0], [120.0]], requires_grad=True)
     offset = torch.tensor([3.0], requires_grad=True)
     sums, step = Columns(1, 127.0), torch.tensor(0.5)
-    y = unit.affine(x, torch.tensor([[0.75]]), offset, step, sums)
+    y = unit.affine(x, Constants(torch.tensor([[0.75]]), offset, step), sums)
     assert y.tolist() == [0.0, 18.0, 48.0, 63.5]  # 0.75 x + 3 in steps of 0.5, up to 127 of them
     y.sum().backward()
     assert x.grad is not None
@@ -177,10 +179,8 @@ def test_half_precision_is_one_rounding_of_a_multiply_add():
     parts = (x * s16 + np.array([o16, 0, 0])).astype(np.float16).astype(np.float32)
     for arrays in (1, 3):
         sums = Columns(arrays, 127.0)
-        ours = Half().affine(
-            torch.tensor(x[:, :arrays]), torch.tensor(s[:arrays, None]), torch.tensor([o]),
-            None, sums,
-        )  # fmt: skip
+        constants = Constants(torch.tensor(s[:arrays, None]), torch.tensor([o]), None)
+        ours = Half().affine(torch.tensor(x[:, :arrays]), constants, sums)
         wanted = parts[:, :arrays].sum(1).astype(np.float16)
         assert np.array_equal(ours.numpy(), wanted.astype(np.float32))
 
@@ -190,8 +190,8 @@ def test_half_precision_is_within_its_unit_roundoff():
     x = torch.arange(-127.0, 128)[:, None]
     s, o, u = torch.tensor([[0.0123]]), torch.tensor([-0.77]), 2.0**-11
     sums = Columns(1, 127.0)
-    y = Half().affine(x.clone(), s, o, None, sums)
-    exact = Float().affine(x.double(), s.double(), o.double(), None, sums)
+    y = Half().affine(x.clone(), Constants(s, o, None), sums)
+    exact = Float().affine(x.double(), Constants(s.double(), o.double(), None), sums)
     limit = (2 * u + u**2) * ((x * s).abs()[:, 0] + o.abs())
     assert ((y - exact).abs() <= limit).all()
     assert (y != exact).any()
@@ -200,8 +200,9 @@ def test_half_precision_is_within_its_unit_roundoff():
 def test_half_precision_overflows_to_infinity_and_says_so():
     beyond: list[Tensor] = []
     x, s = torch.tensor([[127.0], [-127.0], [1.0]]), torch.tensor([[1000.0]])
-    y = Half().affine(x, s, torch.zeros(1), None, Columns(1, 127.0), beyond)
+    y = Half().affine(x, Constants(s, torch.zeros(1), None), Columns(1, 127.0), beyond)
     assert y.tolist() == [torch.inf, -torch.inf, 1000.0]
     assert [where.tolist() for where in beyond] == [[True, False, False], [False, True, False]]
-    fit, _ = Half().fits(torch.tensor([[1.0], [1e6], [1e-9], [0.0]]), torch.zeros(1), None, 1)
+    scales = torch.tensor([[1.0], [1e6], [1e-9], [0.0]])
+    fit, _ = Half().fits(Constants(scales, torch.zeros(1), None), 1)
     assert fit[:, 0].tolist() == [True, False, False, True]

@@ -1,5 +1,6 @@
 """Line resistance as a part of the hardware: geometry, arrangement of pairs, what is refused."""
 
+import copy
 import math
 
 import numpy as np
@@ -160,6 +161,60 @@ def test_gradient_of_a_product_is_that_of_the_network():
             ahead, behind = (loss(weight + s * direction) for s in (step, -step))
         finite = float(ahead - behind) / (2 * step)
         assert float((slope * direction).sum()) == pytest.approx(finite, rel=1e-6)
+
+
+NETWORKS = {
+    "passive": {},
+    "gated": {"cells": "gated"},
+    "curved": {"cell_voltage": 0.2, "read_voltage": 0.3},
+}
+
+
+def on_codes(kind):
+    """Hardware with 15 input levels, and inputs that are on them in any precision."""
+    dac = {"bits": 4, "scheme": "pulse_width"} if kind == "gated" else {"bits": 4}
+    x = torch.randint(-7, 8, (9, 20), generator=torch.Generator().manual_seed(4)) / 7
+    return hardware(dac=dac, **NETWORKS[kind]), x
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, "autocast"])
+def test_networks_are_solved_in_single_precision_at_least(kind, dtype):
+    """Weights, inputs and outputs are rounded, by at most eps / 2 each, and nothing else.
+
+    That is 0.3 eps rms each, and half of eps together where terms do not cancel.
+    """
+    hw, x = on_codes(kind)
+    whole = layer()
+    low = torch.bfloat16 if dtype == "autocast" else dtype
+    if dtype != "autocast":
+        whole.weight.data = whole.weight.detach().to(low).double()
+    model = copy.deepcopy(whole).float()
+    mho.convert(whole, hw)
+    mho.convert(model, hw)
+    expected = whole(x.double()).detach()
+    if dtype == "autocast":
+        with torch.autocast("cpu", low):
+            y = model(x)
+    else:
+        y = model.to(low)(x.to(low))
+    error = y.detach().double() - expected
+    assert error.norm() < torch.finfo(low).eps * expected.norm()
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_networks_in_a_graph_on_meta_and_of_no_vector(kind):
+    hw, x = on_codes(kind)
+    model = layer().float()
+    mho.convert(model, hw)
+    y = model(x)
+    exported = torch.export.export(model, (x,))
+    torch.testing.assert_close(exported.module()(x), y)
+    empty = model(x[:0])
+    assert empty.shape == (0, 6)
+    empty.sum().backward()
+    assert not model.weight.grad.any()
+    assert model.to("meta")(x.to("meta")).shape == y.shape
 
 
 @pytest.mark.parametrize(

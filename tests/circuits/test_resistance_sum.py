@@ -8,7 +8,7 @@ from torch import nn
 
 import mho
 from mho.circuits import Column, ResistanceSum
-from mho.errors import SpecError
+from mho.errors import DataError, SpecError
 from oracles.combination import series_resistance
 
 LOW, HIGH = 50e-6, 100e-6
@@ -94,6 +94,13 @@ def test_devices_as_they_are():
     # A selected resistance has the variance s^2 R^2, in units of (R_high - R_low) / 2.
     mean = 0.05 * math.sqrt(96 * (1e4**2 + 2e4**2) / 2) * 2 / 1e4
     assert float(spread) == pytest.approx(mean, rel=0.15)
+
+
+def test_a_cell_that_lost_its_conductance_cuts_the_string():
+    g = torch.full((2, 2, 3), HIGH)
+    g[1, 0, 2] = 0
+    with pytest.raises(DataError, match="cuts its column"):
+        ResistanceSum().effective(g, None, Column(3, LOW, HIGH, 1))
 
 
 def test_spread_of_resistances_and_failed_writes():

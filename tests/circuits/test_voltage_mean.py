@@ -1,5 +1,7 @@
 """Loaded lines: means, loads, partial sums that are averaged, chains without converters."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 import mho
 from mho.circuits import Column, VoltageMean
-from mho.errors import SpecError
+from mho.errors import DataError, SpecError
 from oracles.combination import line_voltage
 
 LOW, HIGH = 1 / 15e3, 1 / 5e3
@@ -172,6 +174,36 @@ def test_what_does_not_fit_is_refused(change, message):
     ready = mho.override(lines(gain=30.0), {"dac.range": {"kind": "fixed", "value": 1.0}})
     with pytest.raises(SpecError, match=message):
         mho.override(ready, change)
+
+
+@pytest.mark.parametrize("mapping", ["single", "bit_sliced"])
+def test_amplifiers_have_no_digital_side(mapping):
+    """Neither for a reference that is subtracted there, nor for slices that are added there."""
+    with pytest.raises(SpecError, match="nothing is added digitally"):
+        lines(mapping=mapping, gain=30.0)
+    lines(mapping=mapping)
+    reference = {"kind": "single", "reference": "cell"}
+    assert lines(gain=30.0).with_fields(mapping=reference).mapping.planes == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_the_differences_of_columns(dtype):
+    """V+ - V- of almost alike columns: weights and outputs are rounded, conductances are not."""
+    model, x = layer(mho.load("imac-9nm"))
+    model[0].weight.data *= 0.52  # 1 in 25 is not 0
+    low = copy.deepcopy(model).to(dtype)
+    x = torch.where(x < 0, -1.0, 1.0)
+    model[0].weight.data = low[0].weight.detach().float()
+    y = low(x.to(dtype)).float()
+    assert (y - model(x)).norm() < 2 * torch.finfo(dtype).eps * y.norm()
+
+
+def test_a_column_that_lost_its_cells_has_no_voltage():
+    column, g = Column(3, LOW, HIGH, 1), torch.full((2, 2, 3), HIGH)
+    g[1, 0] = 0
+    with pytest.raises(DataError, match="no cells and no load"):
+        VoltageMean().effective(g, None, column)
+    assert torch.isfinite(VoltageMean(load=1e-3).effective(g, None, column)).all()
 
 
 def test_a_load_defines_the_voltage_of_cells_that_may_be_off():

@@ -135,6 +135,22 @@ def test_offsets_of_columns_do_not_move_cells():
     assert matrix.product_errors[0] == pytest.approx(expected, rel=0.1)
 
 
+def test_nothing_is_known_of_columns_that_always_saturate():
+    """An offset beyond the bound: cells of that column count as outside, and get no more pulses."""
+    model = layer((30, 40), cell=NOISY, dac=RANGE, adc={"offset_spread": 1.0, "bound": 10.0})
+    matrix = written(model, mho.GradientDescent(iterations=2))
+    offset = columns(model).offset[0]
+    blind = torch.from_numpy(matrix.outside.all(1))
+    largest = 5 * float((model.weight.detach().square().sum(1) / 3).sqrt().max()) / 10
+    assert 0 < blind.sum() < 30
+    assert blind[offset.abs() > 1 + largest].all()
+    assert (offset.abs()[blind] > 1 - largest).all()
+    written(model, mho.WriteVerify(pulse={}, tolerance=0.9, column_errors=False))
+    first = held(model)
+    written(model, mho.GradientDescent(iterations=2))
+    assert torch.equal(held(model)[blind], first[blind])
+
+
 def test_every_round_has_the_errors_of_the_literal_loop():
     """Means over chips, 5 standard errors of the difference."""
     shape, rounds, chips, std, bound = (16, 20), 6, 12, 0.04, 3.0

@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import mho
-from mho.nn import Recorder, sites
+from mho.cells import SoftBounds
+from mho.nn import Recorded, Recorder, sites
 
 from .cases import FAMILIES, TORCH_WARNS, every_family, leaves
 
@@ -214,3 +215,26 @@ def test_recomputed_layers_hand_over_once():
     x = torch.randn(5, 3, requires_grad=True)
     checkpoint(module, x, use_reentrant=False).sum().backward()
     assert [len(r) for site in found for r in site.crossbar.recorder.records] == [5, 5]
+
+
+@pytest.mark.parametrize("slots", [31, 100])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_patches_that_are_never_built_make_the_same_pulses(groups, slots, monkeypatch):
+    """Trains longer than a word, and groups, are built; padding belongs to the patches."""
+    from mho.ops import Stream, _one_pass
+    from mho.tiles import DeviceArray, Pulses, Samples
+
+    g = torch.Generator().manual_seed(3)
+    layer = nn.Conv2d(4, 6, 3, padding=1, stride=2, groups=groups)
+    mho.convert(layer, mho.Hardware())
+    (site,) = sites(layer)
+    x, d = torch.randn(9, 4, 12, 12, generator=g), torch.randn(9, 6, 6, 6, generator=g)
+    states, device = [], SoftBounds(step=0.002, cycle_noise=0.3)
+    for small in (_one_pass.SMALL, 10**9):
+        monkeypatch.setattr(_one_pass, "SMALL", small)
+        array = DeviceArray(device, (6, 36 // groups), Stream(0, "test"))
+        records = [Recorded(x, d, site.crossbar.geometry)]
+        array.update(Samples(records), 0.02, Pulses(slots=slots))
+        states.append(array.weight)
+    assert torch.equal(*states)
+    assert states[0].abs().max() > 0

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mho.ops import _one_pass, _threads, converted_codes, standard_normal_like
+from mho.ops import (
+    _one_pass,
+    _threads,
+    converted_codes,
+    settled_limits,
+    standard_normal_like,
+    with_noise,
+)
 from mho.ops._driving import drive_gradients, drive_in_one_pass
 from mho.ops._threads import over_rows
 from mho.tiles._range import drive
@@ -84,6 +91,76 @@ def test_noise_is_added_before_the_limit_with_each_columns_spread():
     assert torch.equal(x.grad != 0, x.grad == 2)
 
 
+def test_a_spare_product_becomes_the_codes_in_its_place():
+    """The gradients of a product are those of codes in new memory; leaves and views are kept."""
+    v, weight, after = seeded(60, 30), seeded(33, 30, seed=1), seeded(33, seed=2)
+
+    def run(spare: bool) -> tuple[bool, list[Tensor | None]]:
+        w = weight.clone().requires_grad_()
+        y = torch.nn.functional.linear(v, w)
+        place = y.data_ptr()
+        codes = converted_codes(
+            y, torch.tensor(3.0), after=after, limit=4.0, rounding="nearest", spare=spare
+        )
+        codes.square().sum().backward()
+        return codes.data_ptr() == place, [codes.detach(), w.grad]
+
+    (reused, found), (kept, expected) = run(spare=True), run(spare=False)
+    assert (reused, kept) == (True, False)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))  # pyright: ignore[reportArgumentType]
+    leaf = seeded(60, 33).requires_grad_()
+    for x in (leaf, (leaf * 2).view(33, 60)):
+        before = x.detach().clone()
+        converted_codes(x, torch.tensor(3.0), after=torch.ones(()), limit=4.0, spare=True).sum()
+        assert torch.equal(x.detach(), before)
+
+
+# ---- weights -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", [(300, 1), (1, 400), (300, 400), ()])
+def test_weights_get_the_noise_that_is_drawn_for_them(spread):
+    """What `standard_normal_like` draws from the same state, times the spread, in one pass."""
+    w, std = seeded(300, 400).requires_grad_(), seeded(*spread, seed=1).abs()
+    torch.manual_seed(5)
+    noisy = with_noise(w, std)
+    torch.manual_seed(5)
+    assert torch.equal(noisy.detach(), w.detach() + standard_normal_like(w.detach()) * std)
+    noisy.backward(torch.ones_like(w))
+    assert w.grad is not None
+    assert bool((w.grad == 1).all())
+
+
+LIMITED = {
+    "normal": seeded(40, 300),
+    "long tails": seeded(40, 300).pow(3),
+    "one": seeded(1, 70_000, seed=3) * 0.02,
+    "nearly all zero": seeded(20, 200) * (torch.arange(200) % 67 == 0),
+    "zeros": torch.zeros(20, 200),
+    "alike": torch.full((20, 200), 0.3),
+    "not a number": torch.cat([seeded(9, 200), torch.full((1, 200), math.nan)]),
+    "infinite": torch.cat([seeded(9, 200), torch.full((1, 200), math.inf)]),
+}
+
+
+@pytest.mark.parametrize("sigma", [1.2, 2.5])
+@pytest.mark.parametrize("rows", LIMITED.values(), ids=LIMITED)
+def test_limits_settle_as_by_operators(rows, sigma, by_operators):
+    """Sums of up to 70000 floats in two orders; weights that diverged end it too, unclipped."""
+    found, expected = settled_limits(rows, sigma), by_operators(settled_limits, rows, sigma)
+    assert found.shape == expected.shape == (len(rows), 1)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=0)
+    assert bool((found > 0).all())
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2.5])
+def test_limits_are_multiples_of_the_deviation_within_them(sigma):
+    rows = seeded(50, 400, seed=4)
+    limits = settled_limits(rows, sigma)
+    within = sigma * rows.double().clamp(-limits, limits).std(1, keepdim=True)
+    assert (within / limits - 1).abs().max() < 2e-4
+
+
 # ---- normal numbers ------------------------------------------------------------------------------
 
 
@@ -116,7 +193,7 @@ def test_numbers_follow_torchs_generator():
 
 
 def test_numbers_do_not_depend_on_threads_or_on_who_shares_them(monkeypatch):
-    x, threads = torch.empty(70_001), torch.get_num_threads()
+    x, threads = torch.empty(300_001), torch.get_num_threads()
     drawn = []
     try:
         for count, team in ((1, True), (2, True), (3, True), (2, False)):
@@ -135,12 +212,9 @@ def test_generators_are_xoshiro128plusplus():
     from mho.ops import _normal_kernels as kernels
     from mho.ops._philox import philox
 
-    state, words = np.empty((4, kernels.LANES), np.uint32), np.empty(kernels.LANES, np.uint32)
+    state, found = np.empty(kernels.STATE, np.uint32), np.empty((5, kernels.LANES), np.uint32)
     kernels.seed_lanes(state, 7, 11, 13)
-    found = []
-    for _ in range(5):
-        kernels.next_words(state, words)
-        found.append(words.copy())
+    kernels.next_words(state, found)
 
     def left(x: int, k: int) -> int:
         return (x << k | x >> 32 - k) & 0xFFFFFFFF

@@ -6,6 +6,7 @@ import torch
 
 from mho.cells import ConstantStep, SoftBounds
 from mho.ops import PulsedCells, Trains, integrate, pulse, twin
+from mho.ops._pulse_lanes import AHEAD, LANES
 from mho.ops._pulsed import SHARE, _integrate_tensors
 from oracles import pulses as oracle
 
@@ -45,8 +46,8 @@ def test_pulse_by_pulse_is_the_literal_loop(suite):
     assert (np.abs(state.double().numpy() - expected) <= rounding(given, pulses)).all()
 
 
-def test_pulses_beyond_those_drawn_ahead():
-    """Hundreds of pulses on each cell, which take numbers of their own."""
+def test_more_pulses_than_are_queued():
+    """Hundreds of pulses on each cell, of which a part is queued at a time."""
     suite = SUITES[0]
     given = case(suite, shape=(2, 3), n=12)
     full = torch.full_like(given.trains.d, 2**31 - 1)
@@ -57,6 +58,34 @@ def test_pulses_beyond_those_drawn_ahead():
     pulses = (up + down).numpy()
     assert (pulses == 12 * 31).all()
     assert (np.abs(state.double().numpy() - expected) <= rounding(given, pulses)).all()
+
+
+def test_more_cells_than_stand_side_by_side():
+    """Rows of two parts; in each, some cells have many pulses, others few or none."""
+    suite = SUITES[0]
+    given = case(suite, shape=(1, LANES + 9), n=10)
+    x, full = given.trains.x, 2**31 - 1
+    x[:, 3], x[:, -2], x[:, ::5] = full, full, 0
+    given = given._replace(trains=given.trains._replace(d=torch.full_like(given.trains.d, full)))
+    state, up, down = pulsed(given)
+    expected, ups, downs = literal(given, suite)
+    assert np.array_equal(up.numpy(), ups.sum(0))
+    assert np.array_equal(down.numpy(), downs.sum(0))
+    pulses = (up + down).numpy()
+    assert pulses.max() == 10 * 31 > AHEAD
+    assert (np.abs(state.double().numpy() - expected) <= rounding(given, pulses)).all()
+
+
+@every_response
+def test_cells_beside_a_cell_do_not_matter(suite):
+    """Part of the lines, with their own number of pulses: the very same states."""
+    given = case(suite, shape=(4, 53), n=9)
+    state, up, _ = pulsed(given)
+    own = PulsedCells(*(t[:, :19].contiguous() for t in given.cells))
+    trains = given.trains._replace(x=given.trains.x[:, :19], x_up=given.trains.x_up[:, :19])
+    part, part_up, _ = pulsed(given._replace(cells=own, trains=trains))
+    assert torch.equal(part_up, up[:, :19])
+    assert torch.equal(part, state[:, :19])
 
 
 @every_response

@@ -41,15 +41,14 @@ def pulse_noise(i, j, count, step, key):
 def train(probabilities, slots, first, step, key):
     """Bits (n, lines, slots): 24 random bits, as a fraction, are less than the probability.
 
-    The four words of a counter go to lines a quarter of them apart.
+    The four words of a counter go to four lines side by side.
     """
     n, lines = probabilities.shape
-    quarter = math.ceil(lines / 4)
     bits = np.zeros((n, lines, max(slots)), int)
     for sample in range(n):
         for line in range(lines):
             chance = round(min(float(probabilities[sample, line]), 1.0) * 2**24)
-            which, at = divmod(line, quarter)
+            at, which = divmod(line, 4)
             for slot in range(slots[sample]):
                 random = philox((at, first + sample, slot, step), key)[which]
                 bits[sample, line, slot] = (random >> 8) < chance

@@ -60,9 +60,17 @@ def test_no_other_half_integer_thresholds_are_better(bits):
 
 
 def test_enough_bits_tell_all_numbers_apart():
-    found = mho.best_thresholds(PMF, NOISE, 8)
+    found = mho.best_thresholds(PMF, NOISE, 9)
     assert (found.first, found.step) == (0.5, 1.0)
-    assert found.thresholds[-1] == 254.5
+    few = mho.best_thresholds(PMF[:256] / PMF[:256].sum(), NOISE, 8)  # 256 numbers, 256 levels
+    assert (few.first, few.step) == (0.5, 1.0)
+    assert few.thresholds[-1] == 254.5
+
+
+def test_one_level_too_few_leaves_out_the_rarest_number():
+    """Five numbers and four levels: 0 and 1 are rare, 3 and 4 are not."""
+    found = mho.best_thresholds([0.02, 0.08, 0.2, 0.3, 0.4], 0.1, 2)
+    assert (found.first, found.step) == (1.5, 1.0)
 
 
 def test_three_bits_fewer_and_six_decibels_more():

@@ -84,6 +84,16 @@ def test_search_and_histogram_agree(name):
     assert np.abs(exact.thresholds - counted.thresholds).max() < 1 / 64
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"converter": {"kind": "uniform", "noise": 0.01}}, {"rounding": "stochastic"},
+     {"converter": {"kind": "counter", "phase": "free"}}],
+)  # fmt: skip
+def test_a_search_refuses_noise(fields):
+    with pytest.raises(DataError, match=r"converted to different codes.*'histogram'"):
+        mho.linearity(mho.ADC(**ADC, **fields))
+
+
 def test_a_histogram_averages_noise():
     """n samples for each step and noise s: a threshold's variance is s / (sqrt(pi) n) steps^2.
 

@@ -146,6 +146,8 @@ def test_a_search_is_a_function_of_its_seed():
         ({"weights": torch.zeros(3, 4)}, "no weights other than 0"),
         ({"weights": torch.full((3, 4), float("inf"))}, "no finite matrix"),
         ({"weights": torch.tensor(1.0)}, "no finite matrix"),
+        ({"weights": [W, torch.ones(40)]}, r"shape \(40,\) are no finite matrix"),
+        ({"weights": torch.zeros(0, 4)}, "no finite matrix"),
         ({"cell": "afm-2025"}, "signed conductance stands for a whole pair"),
         ({"cell": "pcm-joshi"}, "pcm-joshi"),
     ],

@@ -298,6 +298,9 @@ BAD = {
     "offset_spread": {"adc": {"bits": 8, "bound": 1.0, "offset_spread": 0.1}},
     "output_spread": {"noise": {"output": 0.1, "output_spread": 0.1}},
     "front_end": {"adc": {"front_end": {}}},
+    "give dac.range, per_token": {"noise": {"output": 0.1}},
+    "dac.range, per_token or": {"adc": {"bits": 8, "bound": 1.0}},
+    "dac.range": {"noise": {"input": 0.1}},
 }
 
 
@@ -310,3 +313,33 @@ def test_what_cannot_be_meant(text, fields):
 def test_bad_argument():
     with pytest.raises(MhoError, match=r"mho\.Backward"):
         trained("ideal")
+
+
+@pytest.mark.parametrize("rule", ["charge_average", {"kind": "voltage_mean", "load": "1 uS"}])
+def test_only_sums_of_currents_are_read_backward(rule):
+    model = perceptron(SYMMETRIC, array={"combine": rule})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(MhoError, match="no product in the other direction"):
+        mho.attach(optimizer, model, mho.PulsedSGD(), backward=mho.Backward())
+
+
+def test_wires_are_the_same_in_both_directions():
+    """Reciprocity: the network that is driven at the columns' feet and read at the rows' heads.
+
+    It is solved as one of its own, mirrored so that its drivers and feet are where they belong.
+    """
+    wires = {"kind": "resistive", "row": "500 ohm", "column": "200 ohm", "pair": "apart"}
+    model = perceptron(SYMMETRIC, array={"wires": wires})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    mho.attach(optimizer, model, mho.PulsedSGD(), backward=mho.Backward())
+    (site, _), weight = sites(model), model[0].weight.detach()
+    x, d = torch.randn(4, 6, requires_grad=True), torch.randn(4, len(weight))
+    model[0](x).backward(d)
+    hardware, scale = site.crossbar.hardware, site.crossbar.recorder.scale
+    cell, mapping = hardware.cell, hardware.mapping
+    g = mapping.encode(weight.double() / scale, cell.g_min, cell.g_max)
+    turned = hardware.array.wires.with_fields(row="200 ohm", column="500 ohm")
+    back = turned.currents(g.flip(1, 2).transpose(1, 2), d.double().flip(1)).flip(2)
+    wanted = mapping.decode(back.transpose(0, 1), cell.g_min, cell.g_max)[0] * scale
+    torch.testing.assert_close(x.grad.double(), wanted, rtol=1e-4, atol=1e-6)
+    assert float((x.grad - d @ weight).abs().max()) > 0.01 * float(x.grad.abs().max())

@@ -7,10 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..ops import settled_limits
 from ..spec import Variant
 from ..tiles import Geometry, spread_over_rows
-
-SETTLED = 1e-4
 
 
 class Clip(Variant):
@@ -90,30 +89,8 @@ class LearnedClip(Clip):
 def settled_bound(weight: Tensor, sigma: float) -> Tensor:
     """Return b (n, 1) with b = sigma std(clip(w, b)) for each row of weights (n, k).
 
-    std is around the mean, of the sample. The iteration starts at the largest |w| and falls. Where
-    it falls below half of sigma std(w), as for weights that are nearly all zero or nearly all
-    alike, there is no such b near it, and b = sigma std(w) is taken once; where weights are exactly
-    alike, nothing is clipped.
+    Where weights are exactly alike, nothing is clipped; see `settled_limits`.
     """
-    w = weight.detach().float()
-    if w.shape[1] < 2:
-        return torch.full_like(w[:, :1], torch.inf)
-    once = sigma * _std(w)
-    bound, floor = torch.minimum(once, w.abs().amax(1, keepdim=True)), once / 2
-    while True:
-        new = torch.minimum(sigma * _std(w.clamp(-bound, bound)), bound)
-        if ((new >= bound * (1 - SETTLED)) | (new <= floor)).all():
-            break
-        bound = new
-    bound = torch.where(new > floor, bound, once)
-    return torch.where(bound > 0, bound, torch.inf).to(weight.dtype)
-
-
-def _std(w: Tensor) -> Tensor:
-    """Standard deviation of the sample in each row, (n, 1); faster than torch's of small numbers.
-
-    Where weights differ by rounding errors only, the difference of their moments means nothing.
-    """
-    n, square = w.shape[1], torch.linalg.vector_norm(w, dim=1, keepdim=True).square()
-    variance = square - n * w.mean(1, keepdim=True).square()
-    return torch.where(variance > 1e-5 * square, variance / (n - 1), 0.0).sqrt()
+    if weight.shape[1] < 2:
+        return torch.full_like(weight[:, :1], torch.inf)
+    return settled_limits(weight.detach().float().contiguous(), sigma).to(weight.dtype)

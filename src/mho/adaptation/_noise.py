@@ -11,7 +11,7 @@ from ..cells import Cell
 from ..nn import Crossbar
 from ..ops import standard_normal_like, straight_through
 from ..spec import Variant
-from ..tiles import Operand, column_scale, times_per_slice
+from ..tiles import Operand, column_scale, with_noise_per_slice
 from ._conductances import disturbed
 
 
@@ -56,8 +56,7 @@ class AdditiveNoise(WeightNoise):
             largest = scale.repeat(1, len(mapping.significance))
         with torch.no_grad():
             std = (largest * (self.std * strength)).to(operand.weight.dtype)
-            noise = times_per_slice(standard_normal_like(operand.weight), std, crossbar.geometry)
-        return straight_through(operand.weight, noise)
+        return with_noise_per_slice(operand.weight, std, crossbar.geometry)
 
 
 class MultiplicativeNoise(WeightNoise):

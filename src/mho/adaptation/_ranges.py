@@ -46,13 +46,15 @@ class Decay:
 
     def add(self) -> None:
         """Add the decay to the gradients of the ranges."""
-        for crossbar, (share, passes) in zip(self.crossbars, self._counted(), strict=True):
+        share, passes = self._counted()
+        # Without a pass, the share is not a number, and there is no decay.
+        decay = (1 - share / passes > self.rule.keep) * self.rule.decay
+        sizes = [crossbar.geometry.parts for crossbar in self.crossbars]
+        for crossbar, own in zip(self.crossbars, decay.split(sizes), strict=True):
             r = cast(Tensor, crossbar.input_range)
-            if r.grad is None or not passes.any():
-                continue
-            inside = 1 - share / passes
-            pull = (inside > self.rule.keep) * (self.rule.decay * gathered(r.detach()))
-            r.grad.add_(in_layout(pull.to(r.dtype), r))
+            if r.grad is not None:
+                pull = own.to(r.device) * gathered(r.detach())
+                r.grad.add_(in_layout(pull.to(r.dtype), r))
 
     def reset(self) -> None:
         """Begin counting anew."""
@@ -65,19 +67,16 @@ class Decay:
         for crossbar in self.crossbars:
             crossbar.clipped = None
 
-    def _counted(self) -> list[Tensor]:
-        """Sums of shares and numbers of passes of every crossbar, over all processes."""
-        found = [c.clipped.grad if c.clipped is not None else None for c in self.crossbars]
-        counts = [
-            torch.zeros(2, c.geometry.parts, device=cast(Tensor, c.input_range).device)
-            if grad is None
-            else grad.clone()
-            for c, grad in zip(self.crossbars, found, strict=True)
-        ]
+    def _counted(self) -> Tensor:
+        """Sums of shares and numbers of passes of all crossbars, one after the other, (2, n)."""
+        counts, device = [], cast(Tensor, self.crossbars[0].input_range).device
+        for crossbar in self.crossbars:
+            found = None if crossbar.clipped is None else crossbar.clipped.grad
+            if found is None:
+                found = torch.zeros(2, crossbar.geometry.parts)
+            counts.append(found.to(device))
+        counted = torch.cat(counts, 1)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # Otherwise ranks would take different decisions, and their ranges drift apart.
-            joined = torch.cat([count.flatten() for count in counts])
-            torch.distributed.all_reduce(joined)
-            pieces = joined.split([count.numel() for count in counts])
-            counts = [p.view_as(count) for p, count in zip(pieces, counts, strict=True)]
-        return counts
+            torch.distributed.all_reduce(counted)
+        return counted

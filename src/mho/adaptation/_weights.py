@@ -28,9 +28,18 @@ def clip_weight(site: Site, clip: Clip) -> None:
     """Limit a weight, in place."""
     matrix = site.matrix
     bound = clip.bound(matrix, site.crossbar.geometry)
+    if _is_view(matrix, site.weight):
+        # Several times as fast as a clamp between tensors.
+        torch.maximum(torch.minimum(matrix, bound, out=matrix), -bound, out=matrix)
+        return
     limited = matrix.clamp(-bound, bound)
     if not torch.equal(limited, matrix):
         write(site.weight, site.shaped(limited))
+
+
+def _is_view(matrix: Tensor, weight: Tensor) -> bool:
+    """Whether writing a matrix writes a Parameter."""
+    return matrix is weight or matrix._base is weight
 
 
 def remap_target(site: Site) -> float:

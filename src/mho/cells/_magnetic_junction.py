@@ -21,6 +21,7 @@ class MagneticJunction(Cell):
 
     Source: S. Jung et al., Nature 601:211-216 (2022), doi:10.1038/s41586-021-04196-6 (the cell);
     the spread as a relative one of both states is a model, to be given with one's own numbers.
+    It ends where a resistance would be less than 1 % of the nominal one.
     """
 
     mappings: ClassVar[tuple[str, ...] | None] = ("binary", "ternary")

@@ -96,7 +96,6 @@ def _core(number: Figures, space: dict[str, float], bits: int) -> list[Any]:
     product = Product(number, chip.rows, chip.cols)
     energy, rate = product.energy, 1 / product.time
     whole = (energy["core"] + energy["other"]) / 2
-    affine = number("core.local.multiply") + number("core.local.add")
     lanes = chip.core.local.lanes * chip.core.local.count
     converters = (space.get("converters", 0.0) + space.get("core", 0.0)) / count
     cells = chip.rows * chip.cols
@@ -105,7 +104,8 @@ def _core(number: Figures, space: dict[str, float], bits: int) -> list[Any]:
               chip.rows * rate, space.get("drivers", 0.0) / count),
         _toll("Converter", "output", "up", bits, (energy["converters"] + whole) / chip.cols,
               chip.cols * rate, converters),
-        _toll("LocalDigital", "output", "up", bits, affine, lanes * number("core.local.clock"),
+        _toll("LocalDigital", "output", "up", bits, product.correction,
+              lanes * number("core.local.clock") / product.codes,
               number("core.local.area") * chip.core.local.count),
         _Container(name="Column", spatial=[
             {"name": "columns", "fanout": chip.cols, "may_reuse": "input"}]),

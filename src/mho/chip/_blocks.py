@@ -25,6 +25,8 @@ class Block:
         part: row-slice; the blocks of one column-slice add up over it.
         column: column-slice.
         slice: digit of the weight, where weights are sliced.
+        group: groups of channels that share arrays; blocks of one row-slice and these groups get
+            the same inputs.
         rows: rows that it drives.
         cols: columns that it reads.
         cells: of these, cells that hold weights (groups of channels leave some unused).
@@ -39,6 +41,7 @@ class Block:
     part: int
     column: int
     slice: int
+    group: int
     rows: int
     cols: int
     cells: int
@@ -58,9 +61,14 @@ def on_arrays(model: nn.Module, chip: Chip, where: Where | None) -> Iterator[dic
     """Put a model on the chip's arrays for a while, if it is not; yield geometries by name.
 
     Raises:
-        SpecError: the model is on other hardware than the chip's.
+        SpecError: the model is on other hardware than the chip's, or on arrays and `where` given.
     """
     found = list(sites(model))
+    if found and where is not None:
+        raise SpecError(
+            "`where` says which layers of a digital model go on arrays, and this model is on them "
+            "already: leave it out, or make the model digital with mho.restore."
+        )
     if found:
         for site in found:
             _check_same(site.crossbar.hardware, chip.hardware)
@@ -103,15 +111,15 @@ def blocks_of(site: str, geometry: Geometry, hardware: Hardware) -> list[Block]:
     if geometry.groups > 1 and single:
         together = max(1, min(rows // partition.rows[0], cols // partition.columns[0]))
     found, left = [], geometry.groups
-    column = 0
+    column = group = 0
     while left:
         size, left = min(together, left), left - min(together, left)
         for width in partition.columns:
             for part, height in enumerate(partition.rows):
                 for digit in range(geometry.slices):
                     cells = size * height * width
-                    found.append(
-                        Block(site, part, column, digit, size * height, size * width, cells)
-                    )
+                    drawn = (part, column, digit, group, size * height, size * width, cells)
+                    found.append(Block(site, *drawn))
             column += 1
+        group += 1
     return found

@@ -51,15 +51,19 @@ class Chip(Spec):
             raise ValueError(
                 "the arrays of a chip have a size: give hardware.array.rows and hardware.array.cols"
             )
-        serial = self.hardware.dac.scheme.kind == "bit_serial"  # pyright: ignore
-        if serial != (timing.kind == "bit_serial"):
-            raise ValueError(
-                "`core.timing: {kind: bit_serial}` goes with `hardware.dac.scheme: {kind: "
-                "bit_serial}`: the same slices make the time and the result"
-            )
-        self.product_time()
+        problem = timing.misfit(self.hardware)
+        if problem is not None:
+            raise ValueError(problem)
         converter_bits(self.hardware)
         drive_levels(self.hardware)
+        shared, count = self.hardware.adc.columns_per_converter, self.core.converters.count
+        if shared > 1 and count is not None and count != -(-array.cols // shared):
+            raise ValueError(
+                f"`core.converters.count: {count}` and `hardware.adc.columns_per_converter: "
+                f"{shared}` say different things of {array.cols} columns: leave out the count"
+            )
+        if not all(self.product_time(scenario) > 0 for scenario in SCENARIOS):
+            raise ValueError("a product takes no time: give `core.timing` durations above 0")
         needs = [p for p, c in constants(self) if c.supply != "none"] if not self.supply else []
         if needs:
             raise ValueError(f"{needs[0]} follows the supply voltage: give `supply`")
@@ -74,6 +78,18 @@ class Chip(Spec):
     def cols(self) -> int:
         """Columns of an array."""
         return self.hardware.array.cols or 0
+
+    @property
+    def converters(self) -> int:
+        """Converters of a core."""
+        shared = self.hardware.adc.columns_per_converter
+        return self.core.converters.count or -(-self.cols // shared)
+
+    def in_turn(self, columns: int) -> int:
+        """Return how many of so many columns the busiest converter converts one after another."""
+        if self.core.converters.count is not None:
+            return -(-columns // self.core.converters.count)
+        return min(columns, self.hardware.adc.columns_per_converter)
 
     @property
     def arrays(self) -> int:

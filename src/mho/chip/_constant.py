@@ -81,6 +81,8 @@ class Constant(Spec):
             ordered = best >= middle >= worst if self.more_is_better else best <= middle <= worst
             if not ordered:
                 raise ValueError("the nominal value must lie between optimistic and pessimistic")
+        if self.more_is_better and not self.number("pessimistic"):
+            raise ValueError(f"a rate of 0 {self.unit} never ends: give a number above 0")
         if self.scaling != "none" and self.node is None:
             raise ValueError(f"`scaling: {self.scaling}` needs the `node` that it starts from")
         number = self.number()

@@ -1,13 +1,15 @@
 """How fast, how many joules, how much area: the cost of a model on a chip."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..errors import CapacityError, RangeError
-from ._blocks import Where, on_arrays
+from ..tiles import Geometry
+from ._blocks import Block, Where, blocks_of, on_arrays
 from ._chip import Chip, as_chip
 from ._constant import Scenario
 from ._cost_result import Cost
@@ -53,9 +55,12 @@ def cost(
         chunks: pieces of a layer's work that others can wait for; more is finer and slower.
 
     Raises:
-        CapacityError: the model does not fit the chip, or what must be remembered its memory.
+        CapacityError: the model does not fit the chip, or what must be remembered its memory, or
+            the placement is of another model or chip.
         RangeError: a number of inputs or chunks below 1, or an interval that is no time.
-        SpecError: the model is on other hardware than the chip's, or an unknown scenario.
+        SpecError: the model is on other hardware than the chip's, or on arrays and `where` given,
+            or an unknown scenario.
+        DataError: the example is no input of the model, holds no input vector, or reaches no array.
     """
     chip = as_chip(chip)
     _check(inputs, interval, chunks)
@@ -63,7 +68,7 @@ def cost(
         graph = trace(model, example)
     if placement is None:
         placement = placed(geometries, chip, graph.vectors, "auto", True, True)
-    _check_placement(placement, chip, graph)
+    _check_placement(placement, chip, graph, geometries)
     figures = Figures(chip, scenario)
     demand = Demand(graph, placement, figures)
     schedule = Simulation(demand, inputs, interval, chunks).run(show=True)
@@ -78,13 +83,26 @@ def _check(inputs: int, interval: float, chunks: int) -> None:
         raise RangeError(f"interval must be a finite time of at least 0 s, got {interval!r}.")
 
 
-def _check_placement(placement: Placement, chip: Chip, graph: Graph) -> None:
+def _check_placement(
+    placement: Placement, chip: Chip, graph: Graph, geometries: Mapping[str, Geometry]
+) -> None:
     if placement.chip != chip:
         raise CapacityError("the placement is of another chip: call mho.place with this one.")
-    absent = [n.site for n in graph.products if n.site not in placement.by_site]
-    if placement.missing or absent:
-        name = absent[0] if absent else placement.missing[0].site
+    if placement.missing:
         raise CapacityError(
-            f"{name} is not on the chip: the placement leaves out {len(placement.missing)} blocks. "
-            "Take a chip with more cores, or leave layers digital with `where`."
+            f"{placement.missing[0].site} is not on the chip: the placement leaves out "
+            f"{len(placement.missing)} blocks. Take a chip with more cores, or leave layers "
+            "digital with `where`."
         )
+    for name in graph.vectors:
+        placed_here = [b for b in placement.by_site.get(name, []) if b.replica == 0]
+        wanted = blocks_of(name, geometries[name], chip.hardware)
+        if sorted(map(_size, placed_here)) != sorted(map(_size, wanted)):
+            raise CapacityError(
+                f"the placement is of another model, which has other blocks of {name}: call "
+                "mho.place with this one."
+            )
+
+
+def _size(block: Block) -> tuple[int, ...]:
+    return block.part, block.column, block.slice, block.rows, block.cols

@@ -180,7 +180,7 @@ class Cost:
             ("inputs", str(len(self.schedule.ends))),
             ("area [mm^2]", f"{area:.3g} ({parts})"),
             ("cores in use", f"{placement.cores} of {self.chip.core.count}"),
-            ("peak buffers", f"{self.peak_buffer:,.0f} bytes"),
+            ("peak buffers", f"{self.peak_buffer:,.0f} bytes of {self.chip.memory.capacity:,}"),
             ("keys and values", f"{self.cache:,.0f} bytes"),
             ("time in use", used),
         ]

@@ -82,29 +82,38 @@ def totals(demand: Demand, size: Size, schedule: Schedule | None = None) -> Tota
     alone = Simulation(demand, 1, 0.0, size.chunks).run()
     if schedule is None:
         schedule = Simulation(demand, *size).run() if size.inputs > 1 else alone
-    energy = demand.energy
-    idle = demand.figures("memory.idle") + demand.figures("dram.idle")
-    if idle:
-        energy["idle memory"] = idle / schedule.throughput
+    energy = _components(demand, 1 / schedule.throughput)
     middle, high = np.percentile(schedule.latencies, [50, 95])
     return Totals(alone.makespan, float(middle), float(high), schedule.throughput, energy)
 
 
+def _components(demand: Demand, period: float) -> dict[str, float]:
+    """Return the energy of one input by component [J], one input being done every `period` [s]."""
+    energy = demand.energy
+    idle = demand.figures("memory.idle") + demand.figures("dram.idle")
+    return energy | ({"idle memory": idle * period} if idle else {})
+
+
 def elasticities(demand: Demand, chunks: int) -> Iterator[Elasticity]:
     """Yield d ln(answer) / d ln(constant), of central differences of +-1 %, for a single input."""
+    alone = Simulation(demand, 1, 0.0, chunks).run().makespan
+    width = math.log((1 + STEP) / (1 - STEP))
     for path, constant in constants(demand.chip):
-        low, high = (_answers(demand, path, constant, x, chunks) for x in (1 - STEP, 1 + STEP))
-        width = math.log((1 + STEP) / (1 - STEP))
-        latency, energy = (math.log(b / a) / width for a, b in zip(low, high, strict=True))
+        low, high = (
+            _answers(demand, path, constant, x, chunks, alone) for x in (1 - STEP, 1 + STEP)
+        )
+        latency, energy = (
+            math.log(b / a) / width if a != b else 0.0 for a, b in zip(low, high, strict=True)
+        )
         yield Elasticity(path, latency, energy, constant.source)
 
 
 def _answers(
-    demand: Demand, path: str, constant: Constant, factor: float, chunks: int
+    demand: Demand, path: str, constant: Constant, factor: float, chunks: int, alone: float
 ) -> tuple[float, float]:
     """Return latency and energy of one input with a constant multiplied."""
     figures = Figures(demand.chip, demand.figures.scenario, {path: factor})
-    changed = Demand(demand.graph, demand.placement, figures)
-    if constant.dimension not in TIMES:
-        return 1.0, sum(changed.energy.values())
-    return Simulation(changed, 1, 0.0, chunks).run().makespan, sum(changed.energy.values())
+    changed, latency = Demand(demand.graph, demand.placement, figures), alone
+    if constant.dimension in TIMES:
+        latency = Simulation(changed, 1, 0.0, chunks).run().makespan
+    return latency, sum(_components(changed, latency).values())

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from ..errors import SpecError
 from ..spec import Spec, nearest
 from ._constant import SCENARIOS, Constant, Scenario
-from ._parts import Supply
 
 if TYPE_CHECKING:
     from ._chip import Chip
@@ -22,9 +21,8 @@ def constants(spec: Spec, path: str = "") -> Iterator[tuple[str, Constant]]:
             yield from constants(value, here)
 
 
-def delay(supply: Supply, voltage: float, scenario: Scenario) -> float:
+def delay(voltage: float, threshold: float, exponent: float) -> float:
     """Return the relative gate delay V / (V - V_t)^alpha at a voltage."""
-    threshold, exponent = supply.threshold.number(scenario), supply.exponent.number(scenario)
     return voltage / (voltage - threshold) ** exponent
 
 
@@ -51,20 +49,25 @@ class Figures:
         for path in scale or {}:
             if path not in known:
                 raise SpecError(f"no constant {path!r}{nearest(path, known)}")
-        self._numbers = {path: self._number(c) for path, c in known.items()}
-        for path, factor in (scale or {}).items():
-            self._numbers[path] *= factor
+        self._numbers = {
+            path: constant.at(chip.node, scenario) * (scale or {}).get(path, 1.0)
+            for path, constant in known.items()
+        }
+        self._numbers |= {p: self._numbers[p] * f for p, f in self._at_supply(known).items()}
 
-    def _number(self, constant: Constant) -> float:
-        number = constant.at(self.chip.node, self.scenario)
+    def _at_supply(self, known: Mapping[str, Constant]) -> dict[str, float]:
+        """Return what the supply voltage multiplies constants with."""
         supply = self.chip.supply
-        if supply is None or constant.supply == "none":
-            return number
-        if constant.supply == "square":
-            return number * (supply.voltage / supply.reference) ** 2
-        slower = delay(supply, supply.voltage, self.scenario)
-        slower /= delay(supply, supply.reference, self.scenario)
-        return number / slower if constant.more_is_better else number * slower
+        if supply is None:
+            return {}
+        law = self("supply.threshold"), self("supply.exponent")
+        slower = delay(supply.voltage, *law) / delay(supply.reference, *law)
+        square = (supply.voltage / supply.reference) ** 2
+        found = {path: square for path, c in known.items() if c.supply == "square"}
+        for path, constant in known.items():
+            if constant.supply == "delay":
+                found[path] = 1 / slower if constant.more_is_better else slower
+        return found
 
     def __call__(self, path: str) -> float:
         """Return a constant by its path; 0 where the chip has none there."""

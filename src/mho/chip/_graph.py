@@ -1,7 +1,9 @@
 """What a forward pass asks of a chip: products on arrays, digital work, and who waits for whom."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..tiles import Geometry
 
@@ -21,6 +23,33 @@ class Edge:
     streams: bool = False
 
 
+class Window(NamedTuple):
+    """Rows of pixels that a row of the output needs: all up to (row step + reach) // per.
+
+    Attributes:
+        images: images, one after another.
+        outputs: rows of an image at the output.
+        inputs: rows of an image at the input.
+        step: stride of a convolution.
+        reach: last row that the first one needs.
+        per: stride of a transposed convolution.
+    """
+
+    images: int
+    outputs: int
+    inputs: int
+    step: int
+    reach: int
+    per: int = 1
+
+    def share(self, upto: float) -> float:
+        """Return the share of the input that the output needs up to this share of its own."""
+        rows = max(1, math.ceil(upto * self.images * self.outputs - 1e-9))
+        image, row = divmod(rows - 1, self.outputs)
+        needed = min(max(0, (row * self.step + self.reach) // self.per + 1), self.inputs)
+        return (image * self.inputs + needed) / (self.images * self.inputs)
+
+
 @dataclass
 class Node:
     """A step of the forward pass.
@@ -31,7 +60,7 @@ class Node:
         edges: what it needs.
         outputs: numbers it makes.
         positions: places (pixels, tokens) that its outputs have one after the other.
-        lookahead: share of its input that a place needs beyond its own.
+        window: rows of its input that a row of its output needs; None where places are apart.
         site: name of the weight matrix, for a product on arrays.
         geometry: of that matrix.
         vectors: input vectors of the product.
@@ -47,7 +76,7 @@ class Node:
     edges: list[Edge]
     outputs: int
     positions: int = 1
-    lookahead: float = 0.0
+    window: Window | None = None
     site: str | None = None
     geometry: Geometry | None = None
     vectors: int = 0

@@ -14,7 +14,7 @@ class Supply(Spec):
     """The supply voltage and how fast gates are at it.
 
     Delay: s(V) = V / (V - V_t)^alpha, the alpha-power law of T. Sakurai and A. R. Newton, IEEE
-    JSSC 25:584 (1990). Valid well above V_t.
+    JSSC 25:584 (1990). Valid well above V_t: from 5 % on at least.
     """
 
     voltage: Volts = Field(gt=0, le=10, description="The supply V [V].")
@@ -25,10 +25,10 @@ class Supply(Spec):
     @model_validator(mode="after")
     def _above_threshold(self) -> "Supply":
         lowest, threshold = min(self.voltage, self.reference), self.threshold.number("pessimistic")
-        if lowest <= threshold:
+        if lowest < 1.05 * threshold:
             raise ValueError(
-                f"a supply of {lowest:g} V is not above the threshold of {threshold:g} V: gates do "
-                "not switch; raise the voltage"
+                f"a supply of {lowest:g} V is not well above the threshold of {threshold:g} V: the "
+                "law of the gates' delay does not hold there; raise the voltage"
             )
         return self
 
@@ -41,7 +41,10 @@ class Converters(Spec):
     """
 
     count: int | None = Field(
-        default=None, ge=1, strict=True, description="Converters of a core; None: one per column."
+        default=None,
+        ge=1,
+        strict=True,
+        description="Converters of a core; None: one for `hardware.adc.columns_per_converter`.",
     )
     bits: int = Field(
         default=8, ge=2, le=16, strict=True, description="Resolution that `energy` was found at."

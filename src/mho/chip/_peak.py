@@ -11,7 +11,7 @@ class Peak:
 
     Attributes:
         time: of one product of a whole array [s].
-        energy: of one product by component [J], its scales and offsets included.
+        energy: of one product by component [J], with its scales, offsets and sums of codes.
         operations: per second.
         area: of the chip by component [m^2].
     """
@@ -49,7 +49,7 @@ def peak(figures: Figures) -> Peak:
 
     chip = figures.chip
     product = Product(figures, chip.rows, chip.cols)
-    affine = chip.cols * (figures("core.local.multiply") + figures("core.local.add"))
+    affine = chip.cols * product.correction
     energy = {name: joule for name, joule in product.energy.items() if joule}
     return Peak(
         product.time,

@@ -48,6 +48,7 @@ def place(
     Raises:
         CapacityError: the model needs more arrays than the chip has.
         RangeError: a number of copies is less than 1, or of an unknown matrix.
+        SpecError: the model is on other hardware than the chip's, or on arrays and `where` given.
     """
     chip = as_chip(chip)
     with on_arrays(model, chip, where) as geometries:

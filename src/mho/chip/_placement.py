@@ -19,7 +19,7 @@ class Placement:
         chip: the chip.
         blocks: with their core, array and place on it; replicas included.
         missing: blocks that found no array.
-        needed: arrays that one copy of the model needs.
+        needed: arrays that the model needs, with the copies that were asked for by name.
     """
 
     chip: Chip

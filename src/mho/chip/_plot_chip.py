@@ -23,6 +23,8 @@ def overview(cost: "Cost") -> Any:
 
 def timeline(cost: "Cost", axes: Any, jobs: int = 2) -> None:
     """Draw what each step of the first inputs kept busy, from when to when."""
+    from matplotlib.colors import to_rgb
+
     spans = [span for span in cost.schedule.spans if span.job < jobs]
     names = list(dict.fromkeys(work.node.name for work in cost.demand.works))[:40]
     place = {name: k for k, name in enumerate(names)}
@@ -34,7 +36,9 @@ def timeline(cost: "Cost", axes: Any, jobs: int = 2) -> None:
                 [place[s.name] + 0.4 * job - 0.2 for s in own],
                 [(s.end - s.start) / unit for s in own],
                 left=[s.start / unit for s in own],
-                height=0.36, color=color, alpha=1.0 if job == 0 else 0.45,
+                height=0.36,
+                # Pale, not transparent: partial sums are on the links while cores work.
+                color=[1 - (1 - part) * (1.0 if job == 0 else 0.45) for part in to_rgb(color)],
                 label=kind if job == 0 and own else None,
             )  # fmt: skip
     axes.set_yticks(range(len(names)), [name.removesuffix(".weight") for name in names], fontsize=7)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..deploy import progress
-from ._work import Demand, Key, Work
+from ._work import Demand, Key, Station, Work
 
 Events = Generator[Any, Any, Any]
 
@@ -160,7 +160,8 @@ class Simulation:
         node = work.node
         if job and self.interval and self.env.now < job * self.interval:
             yield self.env.timeout(job * self.interval - self.env.now)
-        waits = [self._needed(job, edge.source, edge.streams, (k + 1) / count, node.lookahead)
+        upto = (k + 1) / count if node.window is None else node.window.share((k + 1) / count)
+        waits = [self._needed(job, edge.source, upto if edge.streams else 1.0)
                  for edge in node.edges if edge.source is not None]  # fmt: skip
         if waits:
             yield self.env.all_of(waits)
@@ -174,23 +175,24 @@ class Simulation:
         if work.streams:
             arrived = yield from self._transfer(job, work, share, vectors if node.vectors else 1)
         if work.copies:
-            begin = units * k // count
-            yield self.env.all_of(self._products(job, work, begin, begin + vectors, arrived))
+            begin = job * units + units * k // count  # inputs take copies in turn as well
+            sums: list[Any] = []
+            yield self.env.all_of(self._products(job, work, begin, begin + vectors, arrived, sums))
             yield self.env.timeout(work.fill)
+            yield self.env.all_of(sums)
         else:
             if arrived > self.env.now:
                 yield self.env.timeout(arrived - self.env.now)
             if work.digital:
                 yield from self._hold("digital", share * work.digital, job, node.name)
+        if k:  # who waits for a chunk waits for those before it
+            yield self.done[job, node.index, k - 1]
         self._finish(job, node.index, k)
 
-    def _needed(self, job: int, source: int, streams: bool, upto: float, ahead: float) -> Any:
-        """Return the event after which a chunk's data is there."""
-        count = self.counts[source]
-        if not streams:
-            return self.done[job, source, count - 1]
-        share = min(1.0, upto + ahead)
-        return self.done[job, source, max(0, int(np.ceil(share * count - 1e-9)) - 1)]
+    def _needed(self, job: int, source: int, share: float) -> Any:
+        """Return the event after which a share of a node's data is there."""
+        last = int(np.ceil(share * self.counts[source] - 1e-9)) - 1
+        return self.done[job, source, max(0, last)]
 
     def _finish(self, job: int, index: int, k: int) -> None:
         self.state.made.setdefault((job, index), []).append(self.env.now)
@@ -244,23 +246,36 @@ class Simulation:
             yield self.env.timeout(bits / self.bandwidth)
             self._note(job, name, "links", start, bits / self.bandwidth)
 
-    def _products(self, job: int, work: Work, begin: int, end: int, arrived: float) -> list[Any]:
+    def _products(
+        self, job: int, work: Work, begin: int, end: int, arrived: float, sums: list[Any]
+    ) -> list[Any]:
         """Give vectors from `begin` to before `end` to the copies of a matrix in turn."""
         copies, found = len(work.copies), []
         for k, stations in enumerate(work.copies):
             own = (end - k + copies - 1) // copies - (begin - k + copies - 1) // copies
             for station in stations if own else ():
-                event = self._product(job, work.node.name, station, own, arrived)
+                event = self._product(job, work, station, own, arrived, sums)
                 found.append(self.env.process(event))
         return found
 
-    def _product(self, job: int, name: str, station: Any, vectors: int, arrived: float) -> Events:
+    def _product(
+        self, job: int, work: Work, station: Station, vectors: int, arrived: float, sums: list[Any]
+    ) -> Events:
+        name = work.node.name
         with self.stations[station.key].request(job) as request:
             yield request
             start = self.env.now
             busy = vectors * station.seconds
+            for bits in station.sums:
+                sums.append(self.env.process(self._sum(job, work, station, vectors * bits)))
             yield self.env.timeout(max(busy, arrived + station.seconds - start))
             self._note(job, name, "cores", start, busy * station.cores)
+
+    def _sum(self, job: int, work: Work, station: Station, bits: float) -> Events:
+        """Send partial sums to the core that adds them, from the first product on."""
+        yield self.env.timeout(station.product)
+        yield from self._send(job, work.node.name, bits, self.env.event())
+        yield self.env.timeout(work.tail)
 
     def _peak(self) -> float:
         """Return the most bits that were made and not yet used by everyone who needs them."""

@@ -35,11 +35,7 @@ def conversion_energy(bits: int, node: float, rate: float) -> float:
     Raises:
         RangeError: fewer bits than the regression is valid for.
     """
-    if bits < LEAST_BITS:
-        raise RangeError(
-            f"the ADC survey says nothing about {bits} bits, only about {LEAST_BITS} or more: give "
-            "core.converters.energy with core.converters.bits of that resolution."
-        )
+    _check(bits, "core.converters.energy with core.converters.bits of that resolution")
     figure, energy = _coefficients()["figure_of_merit"], _coefficients()["energy"]
     merit = min(
         figure["fast"] - figure["slope"] * math.log(rate),
@@ -54,8 +50,20 @@ def converter_area(bits: int, node: float, rate: float) -> float:
     """Return the area [m^2] of one converter of the survey.
 
     A = exp(c0 + c1 ln(L / nm) + c2 ln f + c3 ln(E / pJ)) um^2.
+
+    Raises:
+        RangeError: fewer bits than the regression is valid for.
     """
+    _check(bits, "core.converters.area or core.area")
     area = _coefficients()["area"]
     exponent = area["offset"] + area["node"] * math.log(node * 1e9) + area["rate"] * math.log(rate)
     exponent += area["energy"] * math.log(conversion_energy(bits, node, rate) * 1e12)
     return math.exp(exponent) * 1e-12
+
+
+def _check(bits: int, instead: str) -> None:
+    if bits < LEAST_BITS:
+        raise RangeError(
+            f"the ADC survey says nothing about {bits} bits, only about {LEAST_BITS} or more: give "
+            f"{instead}."
+        )

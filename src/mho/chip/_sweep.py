@@ -63,7 +63,8 @@ def sweep(
     Raises:
         SpecError: a path names no field, or a value is not valid there.
         RangeError: nothing varies.
-        DataError: no example and no batch to take one from, or the model is converted already.
+        DataError: no example and no batch to take one from, a batch that is no input of the model,
+            or the model is converted already.
     """
     if any(True for _ in sites(model)):
         raise DataError("sweep converts the model itself: give the digital one (mho.restore).")

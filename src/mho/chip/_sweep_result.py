@@ -10,7 +10,7 @@ import numpy as np
 
 from ..deploy import half_width, new_figure, save
 from ..errors import RangeError
-from ..spec import format_quantity, render_table
+from ..spec import Spec, format_quantity, render_table
 
 Figure = Literal["energy", "latency", "area"]
 UNITS = {"energy": "J", "latency": "s", "area": "m^2"}
@@ -125,7 +125,7 @@ class Sweep:
         scale, unit = _unit(against, max(getattr(p, against) for p in self.points))
         first, groups = self.paths[0], {}
         for point in self.points:
-            groups.setdefault(point.values[first], []).append(point)
+            groups.setdefault(str(point.values[first]), []).append(point)
         for k, (value, points) in enumerate(groups.items()):
             x = [scale * getattr(p, against) for p in points]
             width = np.nan_to_num([p.half_width for p in points])
@@ -164,8 +164,14 @@ class Sweep:
             "seed": self.seed,
             "points": [vars(point) for point in self.points],
         }
-        target.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf8")
+        text = json.dumps(content, indent=1, allow_nan=False, default=_plain)
+        target.write_text(text, encoding="utf8")
         return target
+
+
+def _plain(value: Any) -> Any:
+    """A part of the hardware that was varied as a whole is written as its fields."""
+    return value.model_dump(mode="json") if isinstance(value, Spec) else str(value)
 
 
 def _unit(against: Figure, largest: float) -> tuple[float, str]:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -33,6 +33,17 @@ def converter_bits(hardware: Hardware) -> int:
     return adc.bits or (2 * adc.half_steps).bit_length()
 
 
+class Counts(NamedTuple):
+    """How often things happen in one product."""
+
+    reads: int
+    """Each cell is read."""
+    drives: int
+    """Each row is driven."""
+    conversions: int
+    """Each column is converted."""
+
+
 class Timing(Variant):
     """The rule for the time of one matrix-vector product of one array."""
 
@@ -43,12 +54,19 @@ class Timing(Variant):
         Args:
             number: the timing's constants in SI units.
             hardware: bits and scheme of the converters.
-            in_turn: columns that each ADC converts in turn, ceil(N_columns / N_ADC).
+            in_turn: columns that an ADC converts in turn.
         """
 
     @abstractmethod
-    def conversions(self, hardware: Hardware) -> int:
-        """Return the conversions of each column in one product."""
+    def counts(self, hardware: Hardware, in_turn: int) -> Counts:
+        """Return how often rows are driven, cells read and columns converted in one product."""
+
+    @abstractmethod
+    def misfit(self, hardware: Hardware) -> str | None:
+        """Return why an input of this hardware's scheme cannot take this time, or None.
+
+        The same reads make the time and the result.
+        """
 
 
 class PulseWidth(Timing):
@@ -75,9 +93,21 @@ class PulseWidth(Timing):
         counting = 2 ** converter_bits(hardware) * number("count")
         return self.phases * (max(drive, counting) * in_turn + number("gap")) + number("fixed")
 
-    def conversions(self, hardware: Hardware) -> int:
-        """One for each phase."""
-        return self.phases
+    def counts(self, hardware: Hardware, in_turn: int) -> Counts:
+        """One of each for every phase; rows are pulsed anew for columns that are in turn."""
+        return Counts(self.phases, self.phases * in_turn, self.phases)
+
+    def misfit(self, hardware: Hardware) -> str | None:
+        """Slices have another time, and two polarities are two reads."""
+        scheme = _scheme(hardware)
+        if scheme == "bit_serial":
+            return _SERIAL
+        if scheme == "positive_negative" and self.phases < 2:
+            return (
+                "`hardware.dac.scheme: positive_negative` reads the array once for each polarity: "
+                "give `core.timing.phases` of at least 2"
+            )
+        return None
 
 
 class BitSerial(Timing):
@@ -95,29 +125,67 @@ class BitSerial(Timing):
 
     def duration(self, number: Number, hardware: Hardware, in_turn: int) -> float:
         """See `Timing.duration`."""
-        return self.conversions(hardware) * (number("pulse") + number("conversion") * in_turn)
+        slices = self.counts(hardware, in_turn).reads
+        return slices * (number("pulse") + number("conversion") * in_turn)
 
-    def conversions(self, hardware: Hardware) -> int:
-        """One for each slice."""
-        scheme = hardware.dac.scheme
-        return -(-drive_levels(hardware).bit_length() // scheme.slice_bits)  # pyright: ignore
+    def counts(self, hardware: Hardware, in_turn: int) -> Counts:
+        """One of each for every slice."""
+        bits = hardware.dac.scheme.slice_bits  # pyright: ignore[reportAttributeAccessIssue]
+        slices = -(-drive_levels(hardware).bit_length() // bits)
+        return Counts(slices, slices, slices)
+
+    def misfit(self, hardware: Hardware) -> str | None:
+        """Only slices are applied in slices."""
+        return None if _scheme(hardware) == "bit_serial" else _SERIAL
 
 
 class Amplitude(Timing):
-    """The input is a voltage, applied at once: t = t_settle + t_ADC in_turn."""
+    """The input is a voltage, applied at once or, by `positive_negative`, one polarity at a time.
+
+        t = reads t_settle + conversions t_ADC in_turn,   t = reads t_settle in_turn without t_ADC
+
+    with 1 read and 1 conversion, or 2 reads for both polarities, with 2 conversions where their
+    codes are subtracted digitally and 1 where their signals are.
+    """
 
     kind: Literal["amplitude"] = "amplitude"
-    settle: Time = Field(description="Time of one product, its first conversion included or not.")
+    settle: Time = Field(
+        description="Time of one read, with its conversion unless `conversion` is given."
+    )
     conversion: Time | None = Field(
         default=None, description="Time of one conversion, where it is not part of `settle`."
     )
 
     def duration(self, number: Number, hardware: Hardware, in_turn: int) -> float:
         """See `Timing.duration`."""
-        if not number("conversion"):
-            return number("settle") * in_turn
-        return number("settle") + number("conversion") * in_turn
+        reads, _, conversions = self.counts(hardware, in_turn)
+        if self.conversion is None:
+            return reads * number("settle") * in_turn
+        return reads * number("settle") + conversions * number("conversion") * in_turn
 
-    def conversions(self, hardware: Hardware) -> int:
-        """One."""
-        return 1
+    def counts(self, hardware: Hardware, in_turn: int) -> Counts:
+        """One of each, or two for both polarities; a driven row waits for columns in turn."""
+        reads = 2 if _scheme(hardware) == "positive_negative" else 1
+        return Counts(reads, reads, reads if hardware.dac.scheme.digital_sum else 1)
+
+    def misfit(self, hardware: Hardware) -> str | None:
+        """Slices and pulses have other times."""
+        scheme = _scheme(hardware)
+        if scheme == "bit_serial":
+            return _SERIAL
+        if scheme == "pulse_width":
+            return (
+                "`hardware.dac.scheme: pulse_width` takes as long as its pulses: give "
+                "`core.timing: {kind: pulse_width, ...}`"
+            )
+        return None
+
+
+_SERIAL = (
+    "`core.timing: {kind: bit_serial}` goes with `hardware.dac.scheme: {kind: bit_serial}`: the "
+    "same slices make the time and the result"
+)
+
+
+def _scheme(hardware: Hardware) -> str:
+    return hardware.dac.scheme.kind  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,8 +1,10 @@
 """The graph of an actual forward pass."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +17,7 @@ from ..errors import DataError
 from ..nn import Crossbar, converted
 from ..tiles import Convolution, Geometry
 from . import _operations as operations
-from ._graph import Edge, Graph, Node
+from ._graph import Edge, Graph, Node, Window
 
 
 class Origin(NamedTuple):
@@ -43,6 +45,7 @@ class Tracer(TorchDispatchMode):
         self.kept: list[Any] = []
         self.inside = 0
         self.cached: set[tuple[int, Any]] = set()
+        self.repeats: dict[int, int] = {}
         self.names: dict[str, int] = {}
         self.path: list[str] = []
         owned = [*model.parameters(), *model.buffers()]
@@ -59,7 +62,7 @@ class Tracer(TorchDispatchMode):
         made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         if not inputs or not made:
             return
-        name = func.overloadpacket._qualified_op_name.split("::")[1]
+        name = operations.full_name(func, args)
         changes = func._schema.is_mutable
         known = {_storage(x) for x in inputs}
         if not changes and all(_storage(x) in known for x in made):
@@ -67,6 +70,8 @@ class Tracer(TorchDispatchMode):
         if operations.creates(name):
             return
         self.kept += made
+        if changes:  # a buffer that is written to, such as a cache, is no weight
+            self.weights -= {_storage(x) for x in made}
         if not made[0].is_floating_point() and not made[0].is_complex():
             self._set(made, self._joined(inputs, streams=False))
         elif operations.is_product(name):
@@ -79,10 +84,13 @@ class Tracer(TorchDispatchMode):
             )  # fmt: skip
             self._set(made, Origin(frozenset({node.index}), True))
         elif operations.moves(name):
-            keeps = all(x.is_contiguous() for x in inputs) and len(inputs) == 1
+            keeps = operations.keeps_order(name) and inputs[0].is_contiguous()
             self._set(made, self._joined(inputs, streams=keeps))
+            if operations.repeats(name):
+                factor = made[0].numel() // self._distinct(inputs[0])
+                self.repeats[_storage(made[0])] = max(1, factor)
         else:
-            self._arithmetic(name, inputs, made)
+            self._arithmetic(name, args, inputs, made)
 
     def _joined(self, inputs: list[Tensor], streams: bool) -> Origin:
         found = [self.origins[s] for x in inputs if (s := _storage(x)) in self.origins]
@@ -93,6 +101,11 @@ class Tracer(TorchDispatchMode):
         for x in made:
             self.origins[_storage(x)] = origin
 
+    def _distinct(self, x: Tensor) -> int:
+        """Return how many numbers a tensor has: fewer than elements, where they are repeated."""
+        sizes = [n for n, stride in zip(x.shape, x.stride(), strict=True) if stride]
+        return max(1, prod(sizes) // self.repeats.get(_storage(x), 1))
+
     def _edges(self, inputs: list[Tensor], stream: bool, layout: str | None = None) -> list[Edge]:
         """Return what a node needs of activations; several tensors may share a source."""
         need: dict[int | None, tuple[int, bool]] = {}
@@ -101,13 +114,14 @@ class Tracer(TorchDispatchMode):
             if storage in self.weights or not x.is_floating_point():
                 continue
             origin = self.origins.get(storage, Origin(frozenset(), True))
-            for source in origin.nodes or (None,):
+            sizes = {n: max(1, self.graph.nodes[n].outputs) for n in sorted(origin.nodes)}
+            for source, size in sizes.items() or ((None, 1),):
                 flows = stream and origin.streams and x.is_contiguous()
                 if source is not None:
                     node = self.graph.nodes[source]
                     flows = flows and node.layout == layout and x.numel() == node.outputs
                 before, flowed = need.get(source, (0, True))
-                share = -(-x.numel() // max(1, len(origin.nodes)))
+                share = -(-self._distinct(x) * size // max(1, sum(sizes.values())))
                 need[source] = (before + share, flowed and flows)
         for source, (count, flows) in list(need.items()):
             made = count if source is None else self.graph.nodes[source].outputs
@@ -135,7 +149,7 @@ class Tracer(TorchDispatchMode):
                 weights += x.numel()
             elif (_storage(x), x.storage_offset()) not in self.cached:
                 self.cached.add((_storage(x), x.storage_offset()))
-                cache += x.numel()
+                cache += self._distinct(x)
         multiply, add = operations.softmax_of(pairs)
         layout = "conv" if name.endswith("convolution") else "dense"
         edges = self._edges([*flowing, *staying], stream=False)
@@ -145,8 +159,8 @@ class Tracer(TorchDispatchMode):
         )  # fmt: skip
         self._set([out], Origin(frozenset({node.index}), True))
 
-    def _arithmetic(self, name: str, inputs: list[Tensor], made: list[Tensor]) -> None:
-        multiply, add = operations.arithmetic(name, inputs, made[0].numel())
+    def _arithmetic(self, name: str, args: Any, inputs: list[Tensor], made: list[Tensor]) -> None:
+        multiply, add = operations.arithmetic(name, args, inputs, made[0].numel())
         sources = [x for x in inputs if _storage(x) not in self.weights]
         owner = self._owner(name, sources, made[0])
         if owner is not None:
@@ -161,7 +175,9 @@ class Tracer(TorchDispatchMode):
         }
         layout = layouts.pop() if len(layouts) == 1 else None
         out = made[0]
-        edges = self._edges(sources, stream=layout is not None, layout=layout)
+        window = operations.pool_window(name, args, inputs[0], out) if layout == "conv" else None
+        streams = window is not None or operations.pointwise(name, args, inputs[0], out, layout)
+        edges = self._edges(sources, stream=layout is not None and streams, layout=layout)
         places = _places(out, layout)
         if not edges and not out.numel():
             return
@@ -171,6 +187,7 @@ class Tracer(TorchDispatchMode):
             out,
             layout=layout,
             positions=places,
+            window=window,
             multiplications=multiply,
             additions=add,
         )
@@ -190,18 +207,31 @@ class Tracer(TorchDispatchMode):
         """Note one product of a crossbar."""
         geometry = crossbar.geometry
         conv = isinstance(geometry, Convolution)
-        layout, lookahead = "conv" if conv else "dense", 0.0
-        if isinstance(geometry, Convolution):
-            rows = x.shape[2] * x.shape[0]
-            lookahead = geometry.dilation[0] * (geometry.kernel[0] - 1) / 2 / max(1, rows)
+        layout = "conv" if conv else "dense"
         self.kept += [x, y]
         vectors = y.numel() // geometry.out
-        edges = self._edges([x], stream=True, layout=layout)
+        if not vectors:
+            raise DataError(
+                f"the example gives {name} no input vector (its input is {tuple(x.shape)}): give "
+                "at least one, such as torch.zeros(1, ...)."
+            )
+        around = conv and geometry.mode in ("circular", "reflect")  # first rows need the last ones
+        edges = self._edges([x], stream=not around, layout=layout)
         node = self._node(
-            name, edges, y, layout=layout, positions=vectors, vectors=vectors, lookahead=lookahead,
-            site=name, geometry=geometry,
+            name, edges, y, layout=layout, positions=vectors, vectors=vectors, site=name,
+            geometry=geometry, window=_window(geometry, x, y) if conv else None,
         )  # fmt: skip
         self._set([y], Origin(frozenset({node.index}), True))
+
+
+def _window(geometry: Convolution, x: Tensor, y: Tensor) -> Window:
+    """Return the rows of pixels that the kernel covers, of the first axis that has several."""
+    axis = next((k for k, n in enumerate(x.shape[2:]) if n > 1), 0)
+    stride, before = geometry.stride[axis], geometry.padding[axis][0]
+    rows = (x.shape[0], y.shape[2 + axis], x.shape[2 + axis])
+    if geometry.transposed:
+        return Window(*rows, 1, before, stride)
+    return Window(*rows, stride, geometry.dilation[axis] * (geometry.kernel[axis] - 1) - before)
 
 
 def _places(out: Tensor, layout: str | None) -> int:
@@ -280,10 +310,19 @@ def _product(
 
 
 def run(model: nn.Module, example: Any) -> Any:
-    """Call a model with an example: a tensor, a tuple of arguments or a mapping of keywords."""
+    """Call a model with an example: a tensor, arguments in a tuple, or a mapping of keywords."""
     if isinstance(example, Mapping):
         return model(**example)
-    return model(*example) if isinstance(example, tuple) else model(example)
+    if not isinstance(example, tuple | list):
+        return model(example)
+    try:
+        inspect.signature(model.forward).bind(*example)
+    except TypeError as error:
+        raise DataError(
+            f"the example is a {type(example).__name__} of {len(example)}, which the model's "
+            f"forward does not take ({error}): give its inputs only, without labels."
+        ) from None
+    return model(*example)
 
 
 def trace(model: nn.Module, example: Any) -> Graph:

@@ -20,7 +20,7 @@ Key = tuple[str, int]
 
 def activation_bits(chip: Chip) -> int:
     """Return the bits of an activation between layers: those of the DAC."""
-    return (2 * drive_levels(chip.hardware)).bit_length()
+    return chip.hardware.dac.bits or (2 * drive_levels(chip.hardware)).bit_length()
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,17 @@ class Station:
 
     Attributes:
         key: what the schedule calls it.
-        seconds: for one vector.
+        seconds: between one vector and the next.
         cores: how many cores are busy for so long, as a sum over their own times.
+        product: time after which the first vector has its partial sums.
+        sums: bits of a vector's partial sums that each core sends to the one that adds them.
     """
 
     key: Key
     seconds: float
     cores: float
+    product: float
+    sums: tuple[float, ...]
 
 
 @dataclass
@@ -46,9 +50,11 @@ class Work:
         node: the node.
         streams: bits of transfers that run side by side.
         hops: of the longest transfer.
+        sum_hops: of the longest way of a partial sum.
         memory: bits read and written on the chip's memory.
-        dram: bits read from the memory beside the chip.
+        dram: bits read from and written to the memory beside the chip.
         copies: stations by copy of the matrix.
+        tail: time of a vector's last partial sum on its way, and of the local digital unit.
         fill: time of one vector after its station, where the next is not held up.
         digital: time on one digital unit.
         energy: by component [J].
@@ -57,9 +63,11 @@ class Work:
     node: Node
     streams: list[float] = field(default_factory=list)
     hops: float = 1.0
+    sum_hops: float = 1.0
     memory: float = 0.0
     dram: float = 0.0
     copies: list[list[Station]] = field(default_factory=list)
+    tail: float = 0.0
     fill: float = 0.0
     digital: float = 0.0
     energy: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -106,7 +114,10 @@ class Demand:
         work = Work(node)
         number = self.figures
         for edge in node.edges:
-            bits, home = edge.elements * self.bits, self._home(edge.source)
+            elements, home = edge.elements, self._home(edge.source)
+            if edge.source is None:
+                elements -= self._from_dram(node)
+            bits = elements * self.bits
             if home is not None and node.site is None:  # from a core into the memory
                 work.memory += bits
                 work.energy["memory"] += bits * number("memory.write")
@@ -121,6 +132,11 @@ class Demand:
             del work.energy[name]
         return work
 
+    def _from_dram(self, node: Node) -> int:
+        """Return the numbers of earlier keys and values that are beside the chip."""
+        before = sum(edge.elements for edge in node.edges if edge.source is None)
+        return min(before, node.cache) if self.outside else 0
+
     def _digital(self, work: Work) -> None:
         """Fill in a node of the shared digital units: data comes from memory and goes there."""
         node, number, chip = work.node, self.figures, self.chip
@@ -131,12 +147,13 @@ class Demand:
             work.energy["links"] += edge.elements * self.bits * distance * number("links.energy")
         if arriving:
             work.streams = [sum(e.elements for e in arriving) * self.bits]
-        kept = (node.cache + node.weights) * self.bits
+        kept, fresh = node.cache + node.weights, node.cache - self._from_dram(node)
         work.memory += node.outputs * self.bits
         work.energy["memory"] += node.outputs * self.bits * number("memory.write")
         if self.outside:
-            work.dram = kept
-            work.energy["dram"] += kept * number("dram.read")
+            work.dram = (kept + fresh) * self.bits
+            work.energy["dram"] += kept * self.bits * number("dram.read")
+            work.energy["dram"] += fresh * self.bits * number("dram.write")
         else:  # keys and values are among the edges already
             work.memory += node.weights * self.bits
             work.energy["memory"] += node.weights * self.bits * number("memory.read")
@@ -158,17 +175,20 @@ class Demand:
         for replica in range(count):
             own = [block for block in blocks if block.replica == replica]
             work.copies.append(self._stations(node, replica, own, local))
-        slowest = max(s.seconds for stations in work.copies for s in stations)
-        longest = max(self._product(b.rows, b.cols).time for b in first)
+        stations = [station for copy in work.copies for station in copy]
+        sums = max((bits for s in stations for bits in s.sums), default=0.0)
+        work.tail = local + (self.figures("links.latency") * work.sum_hops if sums else 0.0)
+        way = sums / self.figures("links.bandwidth") + work.tail
         # The station holds back the next vector; what else a vector needs comes on top.
-        work.fill += max(0.0, longest + local - slowest)
+        slowest = max(station.seconds for station in stations)
+        work.fill = max(0.0, max(station.product for station in stations) + way - slowest)
 
     def _inputs(self, work: Work, first: list[Block], elements: int, start: int | None) -> None:
         """Every activation comes to a core once; its buffer repeats what patches share."""
         number, node, chip = self.figures, work.node, self.chip
-        heights: dict[int, list[Block]] = {}
+        heights: dict[tuple[int, int], list[Block]] = {}
         for block in first:
-            heights.setdefault(block.part, []).append(block)
+            heights.setdefault((block.group, block.part), []).append(block)
         total = sum(own[0].rows for own in heights.values())
         for own in heights.values():
             bits = elements * own[0].rows / total * self.bits
@@ -186,38 +206,52 @@ class Demand:
         number, node, local = self.figures, work.node, self.chip.core.local
         multiply, add = number("core.local.multiply"), number("core.local.add")
         for block in first:
-            for name, joule in self._product(block.rows, block.cols).energy.items():
+            product = self._product(block.rows, block.cols)
+            for name, joule in product.energy.items():
                 work.energy[name] += node.vectors * joule
-        columns = sum(block.cols for block in first)
-        work.energy["local digital"] += node.vectors * columns * (multiply + add)
-        sums = columns - sum({(b.column): b.cols for b in first}.values())
+            work.energy["local digital"] += node.vectors * block.cols * product.correction
+        adders = _adders(first)
+        sums = sum(block.cols for block in first) - sum(b.cols for b in adders.values())
         work.energy["local digital"] += node.vectors * sums * add
-        moved = node.vectors * sums * SUM_BITS
-        work.energy["links"] += moved * number("links.energy")
+        for block in first:
+            goal = adders[block.column].core
+            if block.core != goal:
+                far = hops(self.chip, block.core, goal)
+                work.sum_hops = max(work.sum_hops, far)
+                moved = node.vectors * block.cols * SUM_BITS
+                work.energy["links"] += moved * far * number("links.energy")
         work.energy["local digital"] += node.multiplications * multiply + node.additions * add
         widest = max(block.cols for block in first)
-        partial = sums / max(1, len({b.column for b in first}))
-        if sums:
-            work.fill += widest * SUM_BITS / number("links.bandwidth") + number("links.latency")
+        codes = self._product(first[0].rows, first[0].cols).codes
         own = max(node.multiplications, node.additions) / node.outputs * widest
-        cycles = (widest + partial + own) / (local.lanes * local.count)
+        cycles = (codes * widest + sums / len(adders) + own) / (local.lanes * local.count)
         return cycles / number("core.local.clock")
 
     def _stations(self, node: Node, replica: int, own: list[Block], local: float) -> list[Station]:
         """Return what one copy of a matrix occupies; blocks of one core take turns."""
         busy: dict[int, float] = {}
+        locally: dict[int, float] = {}
+        sent: dict[int, float] = {}
+        adders = _adders(own)
         for block in own:
             time = self._product(block.rows, block.cols).time
             busy[block.core] = busy.get(block.core, 0.0) + time
+            locally[block.core] = locally.get(block.core, 0.0) + local
+            if block.core != adders[block.column].core:
+                sent[block.core] = sent.get(block.core, 0.0) + block.cols * SUM_BITS
+        rate = self.figures("links.bandwidth")
+        between = {c: max(busy[c], locally[c], sent.get(c, 0.0) / rate) for c in busy}
         if all(self._sharing[core] == 1 for core in busy):
-            longest = max(busy.values())
-            seconds = max(longest, local)
-            key = (node.site or "", replica)
-            return [Station(key, seconds, sum(busy.values()) / seconds)]
+            seconds, key = max(between.values()), (node.site or "", replica)
+            cores, longest = sum(busy.values()) / seconds, max(busy.values())
+            return [Station(key, seconds, cores, longest, tuple(sent.values()))]
         return [
-            Station(("core", core), max(time, local), time / max(time, local))
+            Station(
+                ("core", core), between[core], time / between[core], time,
+                (sent[core],) if core in sent else (),
+            )
             for core, time in busy.items()
-        ]
+        ]  # fmt: skip
 
     @property
     def energy(self) -> dict[str, float]:
@@ -227,6 +261,14 @@ class Demand:
             for name, joule in work.energy.items():
                 total[name] = total.get(name, 0.0) + joule
         return total
+
+
+def _adders(blocks: list[Block]) -> dict[int, Block]:
+    """Return the block of every column-slice on whose core partial sums are added: the first."""
+    found: dict[int, Block] = {}
+    for block in blocks:
+        found.setdefault(block.column, block)
+    return found
 
 
 def _kept_outside(graph: Graph, chip: Chip, bits: int) -> bool:

@@ -17,6 +17,7 @@ from ._converter_table import MeasuredThresholds as MeasuredThresholds
 from ._converter_uniform import UniformLevels as UniformLevels
 from ._dac import DAC as DAC
 from ._dac import half_steps as half_steps
+from ._digital import Constants as Constants
 from ._digital import Digital as Digital
 from ._digital import Float as Float
 from ._digital import Sums as Sums

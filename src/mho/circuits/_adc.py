@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..spec import Spec
 from ._converter import Converter
+from ._converter_ramp import SharedRamp
 from ._dac import half_steps
 from ._front_end import FrontEnd
 from ._transfer import Transfer
@@ -100,6 +101,12 @@ class ADC(Spec):
         if self.rounding != "nearest":
             raise ValueError(f"a {kind} converter has its own way to a code: leave out rounding")
         converter.check(self.half_steps)
+        ramps = converter.columns_per_ramp if isinstance(converter, SharedRamp) else None
+        if ramps is not None and ramps % self.columns_per_converter:
+            raise ValueError(
+                f"columns_per_ramp {ramps} must be a multiple of columns_per_converter "
+                f"{self.columns_per_converter}: a converter watches one ramp"
+            )
 
     @property
     def half_steps(self) -> int | None:

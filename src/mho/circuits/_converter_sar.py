@@ -17,9 +17,10 @@ class SuccessiveApproximation(Converter):
         w_k = 2^k (1 + eps_k),   std(eps_k)^2 = weight_spread^2 + unit_spread^2 / 2^k
 
     A weight of 2^k equal units averages over their spread, hence the second term (Pelgrom et al.,
-    IEEE JSSC 24:1433, 1989: the variance of a mismatch falls with the area). The codes of a
-    converter whose weight k is larger than the sum of all below it and one step do not use some
-    of the codes; where it is smaller, the decision levels are not monotone over the codes.
+    IEEE JSSC 24:1433, 1989: the variance of a mismatch falls with the area). Where weight k is
+    larger than the sum of all below it and one step, the code before it is wider; where it is
+    smaller, the decision levels are not monotone over the codes, and those that the weight is
+    too light for never occur.
     """
 
     kind: Literal["sar"] = "sar"

@@ -1,7 +1,7 @@
 """The digital unit beside an array: scales, offsets, partial sums."""
 
 from abc import abstractmethod
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -34,6 +34,17 @@ class Sums(Protocol):
         ...
 
 
+class Constants(NamedTuple):
+    """What the digital unit of a layer multiplies with and adds, in the model's units."""
+
+    scale: Tensor
+    """s of each column, (row-slices, columns)."""
+    offset: Tensor
+    """o of each output, (out,)."""
+    step: Tensor | None
+    """One output code, where outputs are codes."""
+
+
 class Digital(Variant):
     """Arithmetic of the scale and offset of each column and of the sum over arrays.
 
@@ -50,30 +61,20 @@ class Digital(Variant):
 
     @abstractmethod
     def affine(
-        self,
-        x: Tensor,
-        scale: Tensor,
-        offset: Tensor,
-        step: Tensor | None,
-        sums: Sums,
-        beyond: list[Tensor] | None = None,
+        self, x: Tensor, constants: Constants, sums: Sums, beyond: list[Tensor] | None = None
     ) -> Tensor:
         """Return a layer's output.
 
         Args:
             x: a product as the converters give it, used by nobody else.
-            scale: s, (row-slices, columns).
-            offset: o, (out,).
-            step: of the outputs, where they have one.
+            constants: s, o, and the step of the outputs.
             sums: how the columns of x belong to outputs.
             beyond: takes, if given, which outputs were above and which below what can be held.
         """
 
-    def fits(
-        self, scale: Tensor, offset: Tensor, step: Tensor | None, arrays: int
-    ) -> tuple[Tensor, Tensor]:
+    def fits(self, constants: Constants, arrays: int) -> tuple[Tensor, Tensor]:
         """Tell which scales, and which offsets, the unit can hold."""
-        return scale.isfinite(), offset.isfinite()
+        return constants.scale.isfinite(), constants.offset.isfinite()
 
     def limited(self, y: Tensor, step: Tensor | None) -> Tensor:
         """Return exact outputs within what the unit's outputs can be."""
@@ -91,13 +92,8 @@ class Float(Digital):
     native: ClassVar[bool] = True
 
     def affine(
-        self,
-        x: Tensor,
-        scale: Tensor,
-        offset: Tensor,
-        step: Tensor | None,
-        sums: Sums,
-        beyond: list[Tensor] | None = None,
+        self, x: Tensor, constants: Constants, sums: Sums, beyond: list[Tensor] | None = None
     ) -> Tensor:
         """See `Digital.affine`; nothing is rounded but by floating point."""
-        return sums.total(x * sums.on_columns(scale)) + sums.on_outputs(offset)
+        y = sums.total(x * sums.on_columns(constants.scale))
+        return y + sums.on_outputs(constants.offset)

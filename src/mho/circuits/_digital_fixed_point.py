@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..ops import differentiable, straight_through, times
-from ._digital import Digital, Sums
+from ._digital import Constants, Digital, Sums
 from ._digital_format import FixedFormat
 
 SINGLE = 2**23
@@ -99,22 +99,17 @@ class FixedPoint(Digital):
         return (0 if self.relu else -half), half - 1
 
     def affine(
-        self,
-        x: Tensor,
-        scale: Tensor,
-        offset: Tensor,
-        step: Tensor | None,
-        sums: Sums,
-        beyond: list[Tensor] | None = None,
+        self, x: Tensor, constants: Constants, sums: Sums, beyond: list[Tensor] | None = None
     ) -> Tensor:
         """See `Digital.affine`; exact in integers, which are kept as floating-point numbers."""
-        assert step is not None
-        factor = self.scale.code(scale / step) * 2.0 ** (self.point - self.scale.fraction)
-        addend = self.offset.code(offset / step) * 2.0 ** (self.point - self.offset.fraction)
+        assert constants.step is not None
+        factor, addend = self._codes(constants)
+        factor = factor * 2.0 ** (self.point - self.scale.fraction)
+        addend = addend * 2.0 ** (self.point - self.offset.fraction)
         if not self.accumulator(sums) < SINGLE:
             x = x.to(torch.float64)
         a = sums.total(times(x, sums.on_columns(factor.to(x.dtype))))
-        return self.output(a + sums.on_outputs(addend.to(x.dtype)), beyond) * step
+        return self.output(a + sums.on_outputs(addend.to(x.dtype)), beyond) * constants.step
 
     def accumulator(self, sums: Sums) -> float:
         """Return a bound of the accumulator's magnitude, a whole number of 2^-f output steps."""
@@ -137,12 +132,9 @@ class FixedPoint(Digital):
         through = a * ((limited == y) * 2.0**-self.point)
         return straight_through(through, limited - through.detach())
 
-    def fits(
-        self, scale: Tensor, offset: Tensor, step: Tensor | None, arrays: int
-    ) -> tuple[Tensor, Tensor]:
+    def fits(self, constants: Constants, arrays: int) -> tuple[Tensor, Tensor]:
         """Whether their codes are within the formats."""
-        assert step is not None
-        factor, addend = self.scale.code(scale / step), self.offset.code(offset / step)
+        factor, addend = self._codes(constants)
         (_, most), (low, high) = self.scale.limits(False), self.offset.limits(True)
         return (
             (factor >= 0) & (factor <= most),
@@ -167,6 +159,12 @@ class FixedPoint(Digital):
             "digital.scale or digital.offset more integer bits, use a smaller adc.bound, or let "
             "mho.calibrate widen the step, `digital.step: parameters`"
         )
+
+    def _codes(self, constants: Constants) -> tuple[Tensor, Tensor]:
+        """S of each column and O of each output."""
+        scale, offset, step = constants
+        assert step is not None
+        return self.scale.code(scale / step), self.offset.code(offset / step)
 
     def _rounded(self, a: Tensor) -> Tensor:
         a = (a * 2.0**-self.cut_before).floor() if self.cut_before else a

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..ops import differentiable, straight_through
-from ._digital import Digital, Sums
+from ._digital import Constants, Digital, Sums
 
 LARGEST = torch.finfo(torch.float16).max
 
@@ -24,15 +24,10 @@ class Half(Digital):
     kind: Literal["half"] = "half"
 
     def affine(
-        self,
-        x: Tensor,
-        scale: Tensor,
-        offset: Tensor,
-        step: Tensor | None,
-        sums: Sums,
-        beyond: list[Tensor] | None = None,
+        self, x: Tensor, constants: Constants, sums: Sums, beyond: list[Tensor] | None = None
     ) -> Tensor:
         """See `Digital.affine`."""
+        scale, offset, _ = constants
         slices, columns = scale.shape
         first = F.pad(_half(offset)[None], (0, columns - len(offset), 0, slices - 1))
         parts = x * sums.on_columns(_half(scale)) + sums.on_columns(first)
@@ -42,10 +37,9 @@ class Half(Digital):
             beyond += [y.detach() == torch.inf, y.detach() == -torch.inf]
         return y
 
-    def fits(
-        self, scale: Tensor, offset: Tensor, step: Tensor | None, arrays: int
-    ) -> tuple[Tensor, Tensor]:
+    def fits(self, constants: Constants, arrays: int) -> tuple[Tensor, Tensor]:
         """Neither infinite, nor a scale that becomes zero."""
+        scale, offset, _ = constants
         lost = (scale != 0) & (scale.half() == 0)
         return scale.half().isfinite() & ~lost, offset.half().isfinite()
 

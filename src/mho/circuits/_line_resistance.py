@@ -172,7 +172,8 @@ class LineResistance(WireNetwork):
             ends = self.scale * (self.driver + self.ground)
             rest = self.scale * sum(self.segments), ends, self.merged_rows
             seen = gated_currents(g, drive.clamp(min=0), *rest)
-            if torch.compiler.is_compiling() or bool((drive.detach() < 0).any()):
+            unknown = torch.compiler.is_compiling() or drive.is_meta
+            if unknown or bool((drive.detach() < 0).any()):
                 seen = seen - gated_currents(g, (-drive).clamp(min=0), *rest)
             return seen
         unit = self.read_voltage or 1.0

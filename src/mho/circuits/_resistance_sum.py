@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..errors import DataError
 from ..spec import Farads, Ohms, Seconds
 from ._adc import ADC
 from ._combine import Column, Combine, currents_only
@@ -52,6 +53,12 @@ class ResistanceSum(Combine):
 
     def effective(self, g: Tensor, wires: Wires | None, column: Column) -> Tensor:
         """Straight line through (R_low, high) and (R_high, low); see `Combine.effective`."""
+        unknown = torch.compiler.is_compiling() or g.is_meta
+        if not unknown and not bool((g.detach() > 0).all()):
+            raise DataError(
+                "a cell of no conductance cuts its column: its errors must leave every cell a "
+                "conductance above 0"
+            )
         least, most = self._ends(column)
         resistance = 1 / g + self.on_resistance
         return column.low + (column.high - column.low) * (most - resistance) / (most - least)

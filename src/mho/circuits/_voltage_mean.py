@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
+from ..ops import check_columns
 from ..spec import Siemens
 from ._adc import ADC
 from ._combine import Column, Combine, currents_only
@@ -54,7 +55,9 @@ class VoltageMean(Combine):
     def effective(self, g: Tensor, wires: Wires | None, column: Column) -> Tensor:
         """See `Combine.effective`."""
         if wires is None:
-            voltages = g / (g.sum(-1, keepdim=True) + self.load)
+            total = g.sum(-1, keepdim=True) + self.load
+            check_columns(total)
+            voltages = g / total
         else:
             assert isinstance(wires, WireNetwork)  # `misfit` refuses others
             voltages = wires.voltages(g, self.load)

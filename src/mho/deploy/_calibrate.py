@@ -15,6 +15,7 @@ from ..ops import Stream, all_finite
 from ..spec import render_table
 from ..tiles import nominal, signal_scale
 from ._batches import Forward, run
+from ._columns import drop_offsets
 from ._model import evaluating
 from ._output_step import OutputStep
 
@@ -219,6 +220,7 @@ def _keep(found: list[Site], observers: dict[str, _Observer], method: str) -> Ca
             ranges[site.name] = tuple(statistic.result() for statistic in seen.statistics)
         if seen.peaks is not None:
             bounds[site.name] = _relative_bound(site, seen.peaks, ranges.get(site.name))
+    drop_offsets([site for site in reached if site.name in ranges or site.name in bounds])
     for site in reached:
         if site.name in ranges:
             _set_range(site, ranges[site.name])

@@ -19,7 +19,8 @@ class CellReads:
     with the gain c_i and the offset o_i of the converter of column i, B the bound of the read (1
     without one), and z_i what the idle column reads, in the mean of 16 reads, where zeros are
     taken. The converters are those that read the products, with the same bounds, but their transfer
-    curves, and what drivers and wires do, are left out: the signal of one cell is small.
+    curves and errors of thresholds, and what drivers and wires do, are left out: the signal of one
+    cell is small.
     """
 
     def __init__(

@@ -8,14 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..circuits import CurrentSum
 from ..nn import Crossbar, Site
 from ..ops import Stream
-from ..tiles import Dense, Geometry, column_outputs, nominal
+from ..tiles import Dense, Geometry, Hardware, column_outputs, nominal
 from ._batches import Forward, run
 from ._model import evaluating
 
 VECTORS = 2048
 """Random inputs: offsets of a converter are then known to about a hundredth of its step."""
+OF_COLUMNS = ("column_gain", "column_offset", "column_seconds")
+"""What a crossbar keeps of the calibration of its columns."""
+AT_ONCE = 256
+"""Random inputs of one product, which bounds the memory that the columns of a wide layer take."""
 
 
 class Line:
@@ -69,6 +74,24 @@ def visited(
     return [site for site in found if site.name not in unreached]
 
 
+def drop_offsets(found: list[Site]) -> None:
+    """Take corrections with offsets away where ranges or bounds are not those of them any more."""
+    stale = [
+        site
+        for site in found
+        if site.crossbar.offset is not None or site.crossbar.column_offset is not None
+    ]
+    for site in stale:
+        for key in ("gain", "offset", *OF_COLUMNS):
+            setattr(site.crossbar, key, None)
+    if stale:
+        warnings.warn(
+            "ranges and bounds are new, so the corrections made for the old ones are gone: call "
+            f"mho.compensate again for {', '.join(site.name for site in stale)}",
+            stacklevel=4,
+        )
+
+
 def correct_columns(
     model: nn.Module,
     found: list[Site],
@@ -88,6 +111,8 @@ def correct_columns(
     for site in found:
         device, solved = site.weight.device, fits[id(site.crossbar)].line.solution()
         site.crossbar.column_gain, site.crossbar.column_offset = (v.to(device) for v in solved)
+        assert site.crossbar.seconds is not None
+        site.crossbar.column_seconds = site.crossbar.seconds.clone()
 
 
 class _Columns:
@@ -105,19 +130,28 @@ class _Columns:
         return crossbar.exact(x, weight, geometry)
 
     def at_random(self) -> None:
-        """Show Gaussian inputs, whose std is a quarter of the range so that few are clipped."""
+        """Show Gaussian inputs, whose std is a quarter of the range so that few are clipped.
+
+        They have the levels of the drivers, whose rounding is no error of the columns.
+        """
         crossbar = self.site.crossbar
         geometry, seed = crossbar.geometry, crossbar.seed
         assert seed is not None
         flat = Dense(geometry.out, geometry.partition, geometry.slices)
-        x = Stream(int(seed), crossbar.tile).normal("column inputs", (VECTORS, geometry.rows))
-        matrix = self.site.matrix.float()
-        self._see(x.to(matrix.device) * (crossbar.full_scale() / 4), matrix, flat)
+        stream = Stream(int(seed), crossbar.tile)
+        drives = stream.normal("column inputs", (VECTORS, geometry.rows)) / 4
+        dac, matrix = crossbar.hardware.dac, self.site.matrix.float()
+        if dac.half_steps:
+            drives = (drives * dac.half_steps).round() / dac.half_steps
+        if dac.bits == 1:
+            drives = torch.where(drives < 0, -1.0, 1.0)
+        for part in drives.split(AT_ONCE):
+            self._see(part.to(matrix.device) * crossbar.full_scale(), matrix, flat)
 
     @torch.no_grad()
     def _see(self, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
         crossbar = self.site.crossbar
-        target = nominal(crossbar.target(weight), crossbar.hardware, geometry)
+        target = nominal(crossbar.target(weight), _adding(crossbar.hardware), geometry)
         exact = geometry.by_column(
             geometry.product(geometry.split(x), target.weight.to(x.dtype))
         )  # (N, R, S out)
@@ -126,3 +160,9 @@ class _Columns:
         operand = replace(crossbar.operand(weight), gain=None)  # a learned scale is no error
         analog, inside = column_outputs(x, operand, crossbar.hardware, geometry)
         self.line.see(analog, exact, inside)
+
+
+def _adding(hardware: Hardware) -> Hardware:
+    """Return the hardware with arrays that just add up what their cells hold."""
+    array = hardware.array.with_fields(wires=None, combine=CurrentSum())
+    return hardware.with_fields(array=array)

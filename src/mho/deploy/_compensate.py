@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from ..errors import DataError, RangeError
 from ..nn import Crossbar, Site
-from ..tiles import Dense, Present, mvm
+from ..ops import Stream
+from ..tiles import Dense, Present
 from ._batches import Forward
-from ._columns import Line, correct_columns, visited
+from ._columns import OF_COLUMNS, Line, correct_columns, visited
 from ._model import native_digital, programmed
 
 Method = Literal["none", "global", "global_exact", "column", "affine", "columns"]
@@ -26,8 +27,9 @@ def compensate(
 ) -> nn.Module:
     """Set digital gains (and offsets) that undo what drift did to a programmed model, in place.
 
-    For every weight matrix, with |.| averaged over one-hot inputs at full scale read through the
-    noisy arrays (Joshi et al., Nat. Commun. 11:2473, 2020, Methods):
+    For every weight matrix, with |.| averaged over one-hot inputs at full scale (random signs where
+    drivers have one bit and are never off) read through the noisy arrays (Joshi et al., Nat.
+    Commun. 11:2473, 2020, Methods):
 
     - `global`: one gain, <|y(just programmed)|> / <|y(now)|>.
     - `global_exact`: the same against the exact products of the digital weights.
@@ -35,12 +37,15 @@ def compensate(
     - `affine`: a gain and an offset for each output, the least-squares fit of the exact outputs to
       the arrays' outputs on `batches`; every layer sees the inputs of the digital model.
     - `columns`: the same fit for each physical column of each array: of the exact partial products
-      to what its converter says, on `batches`, or without data on random inputs. It is kept until
-      the model is programmed again or calibrated so anew; the other methods act on top of it.
+      of the weights, as the mapping rounds them and without circuits, to what its converter says,
+      on `batches`, or without data on random inputs. It is kept until
+      the model is programmed again or calibrated so anew; the other methods act on top of it, and
+      `global` and `column` undo what drift did since then.
     - `none`: none of the other corrections.
 
     Digital units of an own arithmetic are left out meanwhile: the converters are read as they are.
-    The correction is that of the present time; set the clock first, and call again after. Outputs
+    The correction is that of the present time; set the clock first, and call again after. Offsets
+    belong to the ranges and bounds too, so that `mho.calibrate` takes them away again. Outputs
     that are read as exactly zero keep the gain 1, and so do layers that do not run on `batches`.
 
     Raises:
@@ -52,7 +57,7 @@ def compensate(
         raise RangeError(f"unknown method {method!r}: use {', '.join(METHODS)}.")
     check_data(method, batches)
     found = programmed(model, "compensate")
-    keys = ("gain", "offset", *(("column_gain", "column_offset") if method == "columns" else ()))
+    keys = ("gain", "offset", *(OF_COLUMNS if method == "columns" else ()))
     before = [{key: getattr(site.crossbar, key) for key in keys} for site in found]
     for site in found:
         for key in keys:
@@ -90,7 +95,10 @@ def _by_read_out(found: list[Site], method: str) -> None:
             digital = crossbar.digital(site.matrix)
             reference = _probe(crossbar, lambda x, w=digital: x @ w.to(x.dtype).T)
         else:
-            reference = _read_out(crossbar, site.matrix, crossbar.present_at(0.0))
+            # Columns that were calibrated later have no drift up to then left in them.
+            since = crossbar.column_seconds
+            present = crossbar.present_at(0.0 if since is None else float(since))
+            reference = _read_out(crossbar, site.matrix, present)
         if method != "column":
             reference, now = (y.mean().expand(y.shape) for y in (reference, now))
         # An output that is read as exactly zero tells nothing about its drift.
@@ -98,11 +106,12 @@ def _by_read_out(found: list[Site], method: str) -> None:
 
 
 def _read_out(crossbar: Crossbar, weight: Tensor, present: Present | None = None) -> Tensor:
-    """Mean |y| of each output over one-hot inputs at full scale, through the arrays."""
+    """Mean |y| of each output over one-hot inputs at full scale, through arrays and columns."""
     geometry = crossbar.geometry
     flat = Dense(geometry.out, geometry.partition, geometry.slices)
-    operand = crossbar.operand(weight.float(), present)
-    return _probe(crossbar, lambda x: mvm(x, operand, crossbar.hardware, flat))
+    weight = weight.float()
+    operand = crossbar.operand(weight, present)
+    return _probe(crossbar, lambda x: crossbar(x, weight, flat, operand))
 
 
 def _probe(crossbar: Crossbar, product: Callable[[Tensor], Tensor]) -> Tensor:
@@ -110,6 +119,10 @@ def _probe(crossbar: Crossbar, product: Callable[[Tensor], Tensor]) -> Tensor:
     total = amplitude.new_zeros(crossbar.geometry.out)
     for start in range(0, rows, 512):
         part = amplitude[start : start + 512]
+        if crossbar.hardware.dac.bits == 1:
+            sign = Stream(0, crossbar.tile).uniform("read-out", (len(part), rows), start) < 0.5
+            total += product(torch.where(sign.to(part.device), amplitude, -amplitude)).abs().sum(0)
+            continue
         x = part.new_zeros(len(part), rows)
         x[:, start : start + len(part)] = torch.diag(part)
         total += (product(x).abs() / part[:, None]).sum(0)

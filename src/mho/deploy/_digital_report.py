@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..circuits import FixedPoint
 from ..errors import LifecycleError
-from ..nn import converted
+from ..nn import Site, converted
 from ..spec import render_table
-from ..tiles import Setting
+from ..tiles import Setting, column_scales
 from ._batches import Forward, run
 from ._model import evaluating
 
@@ -90,13 +91,11 @@ class _Counter:
     """Adds up what one layer's unit does; see `tiles.Watch`."""
 
     def __init__(self) -> None:
-        self.outputs = self.above = self.below = self.columns = self.silent = 0
+        self.outputs = self.above = self.below = 0
         self.worst = self.total = self.largest = 0.0
         self.step: float | None = None
 
-    def __call__(
-        self, y: Tensor, exact: Tensor, beyond: list[Tensor], scale: Tensor, setting: Setting
-    ) -> None:
+    def __call__(self, y: Tensor, exact: Tensor, beyond: list[Tensor], setting: Setting) -> None:
         unit, spec = setting.operand.unit, setting.hardware.digital
         assert unit is not None
         self.step = None if unit.step is None else float(unit.step)
@@ -110,15 +109,19 @@ class _Counter:
             self.total += float(deviation.sum())
         if exact.numel():
             self.largest = max(self.largest, float(exact.abs().max()))
-        self.columns = scale.numel()
-        if isinstance(spec, FixedPoint) and unit.step is not None:
-            self.silent = int((spec.scale.code(scale / unit.step) == 0).sum())
 
-    def result(self, name: str) -> LayerDigits:
+    @torch.no_grad()
+    def result(self, site: Site) -> LayerDigits:
         """Return the counts."""
+        crossbar, silent = site.crossbar, 0
+        geometry, unit = crossbar.geometry, crossbar.hardware.digital
+        if isinstance(unit, FixedPoint) and crossbar.output_step is not None:
+            operand = crossbar.operand(site.matrix.float())
+            scale = column_scales(operand, crossbar.hardware, geometry)
+            silent = int((unit.scale.code(scale / crossbar.output_step) == 0).sum())
         return LayerDigits(
-            name, self.outputs, self.above, self.below, self.worst, self.total / self.outputs,
-            self.largest, self.step, self.columns, self.silent,
+            site.name, self.outputs, self.above, self.below, self.worst, self.total / self.outputs,
+            self.largest, self.step, geometry.parts * geometry.slices * geometry.out, silent,
         )  # fmt: skip
 
 
@@ -151,10 +154,10 @@ def digital_report(
             site.crossbar.watch = counters[site.name]
         with evaluating(model):
             run(model, batches, forward, "counting")
+            reached = tuple(counters[s.name].result(s) for s in found if counters[s.name].outputs)
     finally:
         for site in found:
             site.crossbar.watch = None
-    reached = tuple(counters[s.name].result(s.name) for s in found if counters[s.name].outputs)
     units = dict.fromkeys(site.crossbar.hardware.digital.kind for site in found)
     unreached = tuple(site.name for site in found if not counters[site.name].outputs)
     return DigitalReport(", ".join(units), reached, unreached)

@@ -28,8 +28,9 @@ class GradientDescent(PulsedMethod):
 
     is the gradient of |E|^2 in units of weight, an estimate of (weight - target) of cell ij with
     the variance q_ij = mean_b (E - E_mean)_bi^2 / sum_b x_bj^2. Products of a column that were at
-    its converter's bound are left out of the sums. Estimates of all rounds since the cell's last
-    pulse are averaged with the weights 1 / q. Where
+    its converter's bound are left out of the sums; where none is left, nothing is known, and the
+    cells count as outside. Estimates of all rounds since the cell's last pulse are averaged with
+    the weights 1 / q. Where
 
         |G| > max(threshold, significance sqrt(q))
 
@@ -97,7 +98,7 @@ class GradientDescent(PulsedMethod):
             missed.append(found.error)
             total, precision = total + found.gradient * found.precision, precision + found.precision
             estimate = total / precision.clamp(min=torch.finfo(precision.dtype).tiny)
-            large = estimate.abs() > self.threshold
+            large = (estimate.abs() > self.threshold) | (precision == 0)
             chosen = large & (estimate.abs() * precision.sqrt() > self.significance)
             writing.note(large)
             if number == self.iterations or not bool(large.any()):
@@ -165,7 +166,9 @@ class _Products:
         unit = self.writing.per_cell
         # Where products are exact, the variance is 0: what is known of them is then no less.
         precision = unit.square() / variance.clamp(min=1e-12 * unit.square())
-        return moment / squares / unit, precision
+        # A single product is all mean, and none at all has no error either.
+        known = spread_over_rows(count, self.flat) > 1
+        return moment / squares / unit, precision.where(known, torch.zeros(()))
 
     def _inputs(self, number: int) -> Tensor:
         shape, stream = (self.batch, self.flat.rows), self.writing.stream

@@ -30,7 +30,8 @@ def program(
         method: how the cells get their weights. `"direct"`: the targets, with the errors of the
             cell's programming law. `"as_trained"`: they hold the weights already, as arrays do that
             were trained in memory, so there is no such error. `mho.WriteVerify(...)`: by pulses on
-            the cell's device, read after read; see `mho.programming_report`.
+            the cell's device, read after read. `mho.GradientDescent(...)`: by pulses along the
+            gradient of the error of products. See `mho.programming_report` of the last two.
 
     Raises:
         LifecycleError: the model is not converted.

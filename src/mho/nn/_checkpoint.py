@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 CHIP = ("programmed", "scale", "seed", "seconds")
 LEARNED = (".clip_bound", ".output_scale")
-DTYPES = {"seed": torch.int64, "seconds": torch.float64, "record": torch.uint8}  # or float32
+DTYPES = {
+    "seed": torch.int64, "seconds": torch.float64, "column_seconds": torch.float64,
+    "record": torch.uint8,
+}  # or float32  # fmt: skip
 
 
 def record(hardware: Hardware, tile: str) -> Tensor:

@@ -15,7 +15,7 @@ from ._checkpoint import DTYPES, read_record, record
 
 CHIP = ("programmed", "coefficient", "scale", "seed", "seconds")
 CALIBRATION = ("input_range", "output_bound", "output_step")
-CORRECTION = ("gain", "offset", "column_gain", "column_offset")
+CORRECTION = ("gain", "offset", "column_gain", "column_offset", "column_seconds")
 ADAPTED = ("clip_bound", "output_scale")
 
 Writer = Callable[[Tensor, Any, Stream], tuple[Programmed, object]]
@@ -50,6 +50,7 @@ class ChipInstance(nn.Module):
     offset: Tensor | None
     column_gain: Tensor | None
     column_offset: Tensor | None
+    column_seconds: Tensor | None
     clip_bound: Tensor | None
     output_scale: Tensor | None
     record: Tensor | None
@@ -195,6 +196,7 @@ class ChipInstance(nn.Module):
             "offset": (geometry.out,),
             "column_gain": (geometry.parts, geometry.slices * geometry.out),
             "column_offset": (geometry.parts, geometry.slices * geometry.out),
+            "column_seconds": (),
             "clip_bound": (geometry.parts, geometry.out),
             "output_scale": (geometry.out,),
         }

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import LifecycleError
-from ..ops import signed
+from ..ops import UnbuiltRows, signed
 from ..tiles import (
     Backward,
     Convolution,
@@ -62,6 +62,14 @@ class Recorded:
 
         A convolution is unfolded image by image, as many at a time as `limit` numbers allow.
         """
+        for x, d in self.pieces(limit, unbuilt=False):
+            assert isinstance(x, Tensor)
+            yield x, d
+
+    def pieces(
+        self, limit: int = LIMIT, *, unbuilt: bool = True
+    ) -> Iterator[tuple[Tensor | UnbuiltRows, Tensor]]:
+        """Yield the same; x comes without being unfolded if it may and can."""
         width = self.geometry.rows + self.geometry.out
         samples = max(1, self.x.shape[0]) if self.x.dim() > 1 else 1
         if not isinstance(self.geometry, Convolution):  # vectors are rows of x already
@@ -71,7 +79,7 @@ class Recorded:
             x, d = self.x, self.d
         each = max(1, limit * samples // max(1, len(self) * width))
         for part_x, part_d in zip(x.split(each), d.split(each), strict=True):
-            yield from self._vectors(part_x.float(), part_d.float())
+            yield from self._vectors(part_x.float(), part_d.float(), unbuilt)
 
     def largest(self) -> tuple[Tensor, Tensor]:
         """Return max|x| and max|d| over all vectors, without laying them out."""
@@ -80,14 +88,20 @@ class Recorded:
             x = x.clamp(max=float(self.limit.max()))
         return x.max(), d if self.largest_error is None else d.clamp(max=self.largest_error)
 
-    def _vectors(self, x: Tensor, d: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        vectors = self.geometry.vectors_of(x)  # (n, groups, rows)
+    def _vectors(
+        self, x: Tensor, d: Tensor, unbuilt: bool
+    ) -> Iterator[tuple[Tensor | UnbuiltRows, Tensor]]:
         errors = self.geometry.by_output(d)
         errors = errors if self.factor == 1.0 else errors * self.factor
         if self.largest_error is not None:
             most = errors.abs().amax(1, keepdim=True)
             limited = errors * (self.largest_error / most)
             errors = torch.where(most > self.largest_error, limited, errors)
+        rows = self.geometry.unbuilt_vectors(x) if unbuilt and self.limit is None else None
+        if rows is not None:
+            yield rows, errors
+            return
+        vectors = self.geometry.vectors_of(x)  # (n, groups, rows)
         if self.limit is not None:
             limit = self.limit.to(vectors)
             vectors = torch.maximum(torch.minimum(vectors, limit), -limit)

@@ -53,7 +53,8 @@ def bernoulli_words(
     from . import _kernels as kernels
 
     words = torch.empty(values.shape, dtype=torch.int32)
-    given = (*map(_array, (values, gains, slots)), first, step, *key, words.numpy())
+    samples = np.arange(first, first + len(words)).astype(np.uint32)
+    given = (*map(_array, (values, gains, slots)), samples, step, *key, words.numpy())
     over_rows(kernels.bernoulli_words, len(words), *given)
     return words
 
@@ -68,7 +69,7 @@ def _bernoulli_words(
     sample = first + torch.arange(n, device=values.device)[:, None]
     words = torch.zeros_like(chances)
     for slot in range(int(slots.max()) if n else 0):
-        random = torch.cat(philox(line, sample, slot, step, *key), 1)[:, :lines]
+        random = torch.stack(philox(line, sample, slot, step, *key), -1).flatten(1)[:, :lines]
         bit = (random >> 8 < chances) & (slot < slots[:, None])
         words |= bit.long() << slot
     return words.int()

@@ -11,10 +11,12 @@ from functools import partial
 import numpy as np
 
 from ._kept import kept
-from ._normal_kernels import BLOCK, CHUNK, LANES, fill_block, seed_lanes
+from ._normal_kernels import BLOCK, CHUNK, STATE, WORDS, fill_block, seed_lanes
 
 F = np.float32
 ZERO, ONE = F(0), F(1)
+TINY = np.finfo(F).tiny
+MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a number without its sign
 
 
 @kept
@@ -31,6 +33,12 @@ def lay(values, steps, shape, at, out):
         else:
             out[first : first + count] = values[p]
         first += count
+
+
+@kept
+def repeats(steps, shape):
+    """Whether the parameters of every block of signals are the same."""
+    return steps[0] == 0 and steps[1] == 0 and BLOCK % shape[2] == 0
 
 
 @kept
@@ -83,17 +91,24 @@ def convert(
     after, after_steps, limit, rounds, keys, y, inside,
 ):  # fmt: skip
     """Fill y with after round(clip(gain x + spread noise + offset)), and inside: what fits."""
-    state, words = np.empty((4, LANES), np.uint32), np.empty((2, LANES), np.uint32)
+    state, words = np.empty(STATE, np.uint32), np.empty(WORDS, np.uint32)
     noise = np.empty(BLOCK, np.float32)
     values, parameter = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    gains, afters = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    same_gains, same_afters = repeats(gain_steps, shape), repeats(after_steps, shape)
+    if same_gains:
+        lay(gain, gain_steps, shape, 0, gains)
+    if same_afters:
+        lay(after, after_steps, shape, 0, afters)
     for chunk in range(start, stop):
         if spread.size:
             seed_lanes(state, chunk, keys[0], keys[1])
         for at in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size), BLOCK):
             signals = x[at : at + BLOCK]
             v, p = values[: signals.size], parameter[: signals.size]
-            lay(gain, gain_steps, shape, at, p)
-            multiply(signals, p, v)
+            if not same_gains:
+                lay(gain, gain_steps, shape, at, gains[: signals.size])
+            multiply(signals, gains, v)
             if spread.size:
                 fill_block(state, words, noise)
                 lay(spread, spread_steps, shape, at, p)
@@ -107,8 +122,9 @@ def convert(
             clip(v, limit)
             if rounds:
                 rounded(v)
-            lay(after, after_steps, shape, at, p)
-            multiply(v, p, y[at : at + BLOCK])
+            if not same_afters:
+                lay(after, after_steps, shape, at, afters[: signals.size])
+            multiply(v, afters, y[at : at + BLOCK])
 
 
 @kept
@@ -157,6 +173,28 @@ def divide(values, divisors, out):
     """Fill out with quotients."""
     for k in range(out.size):
         out[k] = values[k] / divisors[k]
+
+
+@kept
+def peaks(start, stop, rows, largest):
+    """Fill largest (n,) with max |row|; what is not a number is larger than any number."""
+    bits, most = rows.view(np.int32), largest.view(np.int32)
+    for n in range(start, stop):
+        peak = np.int32(0)
+        for k in range(bits.shape[1]):
+            peak = max(peak, bits[n, k] & MAGNITUDE)
+        most[n] = peak
+
+
+@kept
+def driven_by_largest(start, stop, vectors, full, v, largest):
+    """Fill largest (n,) with the peaks of vectors, and v with round(full vector / largest)."""
+    peaks(start, stop, vectors, largest)
+    for n in range(start, stop):
+        r = max(largest[n], TINY)
+        largest[n] = r
+        for k in range(v.shape[1]):
+            v[n, k] = np.rint(vectors[n, k] / r * full)
 
 
 @kept

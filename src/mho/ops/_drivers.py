@@ -16,19 +16,31 @@ from numba import njit
 
 from ._formula import Formula, twin, word_of
 from ._kept import digest, specialized
-from ._kernels import add_coincidences, fill_four, fill_two, late_normal, philox
+from ._kernels import fill_two, late_normal, philox
+from ._pulse_lanes import (
+    AHEAD,
+    APART,
+    LANES,
+    STRIP,
+    WORDS,
+    busy_samples,
+    fill_lanes,
+    queue_pulses,
+    rank,
+    take_cells,
+)
 from ._sub_steps import movement as _movement
 from ._sub_steps import sub_step as _sub_step
-from ._vector_math import normal_pair, ones
+from ._vector_math import normal_pair
 
 smaller, larger = (word_of("numba", name) for name in ("minimum", "maximum"))
 sub_step, movement = twin(_sub_step, "numba"), twin(_movement, "numba")
 TINY, BIT = np.float32(1e-30), np.float64(2**-24)
-READY = 128  # pulses of a cell whose random numbers are drawn ahead
 response: Any = None
 landing: Any = None
 land: Any = None
 advance: Any = None
+move: Any = None
 
 
 @cache
@@ -49,6 +61,8 @@ def driver(which: str, formula: Formula, landing: Formula | None = None, layout:
         formulas = formula, landing
     if which == "counts":
         names["advance"] = _inlined(_advance, names)
+    if which == "pulses":
+        names["move"] = _inlined(_move, names)
     stem = "_".join((which, formula.__module__.replace(".", "_"), formula.__name__, layout))
     return specialized(_TEXTS[which], digest(*formulas), stem, names, error_model="numpy")
 
@@ -67,48 +81,66 @@ def _land(before, after, low, high, constants):
     return landing(before, after, low, high, *constants)
 
 
-def pulses(start, stop, cells, constants, trains, noise, up, down):
-    """Drive cells pulse by pulse, in the order of samples.
+def pulses(start, stop, cells, constants, x, d, noise, up, down):
+    """Drive cells pulse by pulse, in the order of samples, those of a row side by side.
 
     A cell's random numbers depend on its place, the step and how many pulses it has had in it.
-    Those of the first pulses are drawn for a whole row, in vector instructions.
     """
-    state, low, high, size_up, size_down, shape_up, shape_down = cells
-    x_words, x_up, d_words, d_up = trains  # (n, rows), (n, rows), (n, out), (n, out)
+    rows, n = x.shape
+    words, samples = np.empty(n, np.uint32), np.empty(n, np.uint32)
+    cursor, held = np.empty(LANES, np.int64), np.empty((LANES, 2), np.uint64)
+    queue, ready = np.empty((LANES, WORDS), np.uint32), np.empty(LANES, np.int32)
+    place, at_least = np.empty(LANES, np.int32), np.empty(AHEAD + 2, np.int64)
+    line, left = np.empty(LANES, np.uint32), np.empty(LANES, np.int32)
+    directions, random = np.empty((WORDS, APART), np.uint32), np.empty((4, APART), np.uint32)
+    taken, xi = np.empty((7, APART), np.float32), np.empty((4, APART), np.float32)
     step, key0, key1 = noise
-    n, rows = x_words.shape
-    by_line, line_up = x_words.T.copy(), x_up.T.copy()
-    ready = np.empty((READY, rows), np.float32)
-    add_coincidences(start, stop, x_words, x_up, d_words, d_up, up, down)
     for i in range(start, stop):
-        most = 0
-        for j in range(rows):
-            most = max(most, up[i, j] + down[i, j])
-        for group in range((min(most, READY) + 3) >> 2):
-            fill_four(ready[4 * group : 4 * group + 4], i, group, step, key0, key1)
-        for j in range(rows):
-            w, count = state[i, j], 0
-            for sample in range(n):
-                number = ones(by_line[j, sample] & d_words[sample, i])
-                if number == 0:
-                    continue
-                rises = line_up[j, sample] == d_up[sample, i]
-                size = size_up[i, j] if rises else size_down[i, j]
-                shape = shape_up[i, j] if rises else shape_down[i, j]
-                for _ in range(number):
-                    if count < READY:
-                        xi = ready[count, j]
-                    else:
-                        xi = late_normal(j, i, count, step, key0, key1)
-                    move, spread = response(
-                        w, rises, size, shape, low[i, j], high[i, j], *constants
-                    )
-                    move += spread * xi
-                    moved = w + move if rises else w - move
-                    moved = min(max(moved, low[i, j]), high[i, j])
-                    w = land(w, moved, low[i, j], high[i, j], constants)
-                    count += 1
-            state[i, j] = w
+        count = busy_samples(d[i], words, samples)
+        for first in range(0, rows, LANES):
+            last = min(first + LANES, rows)
+            cursor[:], held[:, :] = 0, 0
+            done, most = 0, AHEAD
+            while most == AHEAD:
+                queue_pulses(
+                    x[first:last], words, samples, count, cursor, held, queue, ready,
+                    up[i, first:last], down[i, first:last],
+                )  # fmt: skip
+                most = rank(ready, last - first, place, at_least)
+                pulsed = at_least[1]
+                take_cells(
+                    cells, i, first, place, pulsed, ready, queue, line, left, directions, taken
+                )
+                for k in range(most):
+                    if k & 3 == 0:
+                        group = (done + k) >> 2
+                        fill_lanes(random, xi, line, at_least[k + 1], i, group, step, key0, key1)
+                    lanes = (at_least[k + 1] + STRIP - 1) // STRIP
+                    move(taken, left, directions[k >> 5], xi[k & 3], lanes, k, constants)
+                for lane in range(pulsed):
+                    cells[0][i, line[lane]] = taken[0, lane]
+                done += AHEAD
+
+
+def _move(taken, left, directions, xi, strips, k, constants):
+    """Move cells by their pulse `k`, where they have one left."""
+    state, least, most, size_up, size_down, shape_up, shape_down = taken
+    bit = np.uint32(k & 31)
+    for lane in range(strips * STRIP):
+        w, low, high = state[lane], least[lane], most[lane]
+        s_up, s_down, k_up, k_down = (
+            size_up[lane],
+            size_down[lane],
+            shape_up[lane],
+            shape_down[lane],
+        )
+        rises = (directions[lane] >> bit) & np.uint32(1) != 0
+        size, shape = s_up if rises else s_down, k_up if rises else k_down
+        step, spread = response(w, rises, size, shape, low, high, *constants)
+        step += spread * xi[lane]
+        moved = smaller(larger(w + step if rises else w - step, low), high)
+        moved = land(w, moved, low, high, constants)
+        state[lane] = moved if k < left[lane] else w
 
 
 def _advance(cells, constants, i, j, counts, done, xi, whole, limit):

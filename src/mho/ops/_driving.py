@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._one_pass import flat, in_memory, laid
-from ._threads import over_rows
+from ._one_pass import flat, in_memory, laid, over_chunks, over_lines
 
 
 def drive_in_one_pass(x: Tensor, r: Tensor, steps: float | None) -> Tensor | None:
@@ -23,13 +22,46 @@ def drive_in_one_pass(x: Tensor, r: Tensor, steps: float | None) -> Tensor | Non
     if found is None:
         return None
     from ._converter_kernels import driven
-    from ._normal_kernels import CHUNK
 
     shape, (ranges,) = found
     v = torch.empty_like(x)
-    full, chunks = np.float32(steps or 1), -(-x.numel() // CHUNK)
-    over_rows(driven, chunks, flat(x), shape, *ranges, full, steps is not None, flat(v))
+    full = np.float32(steps or 1)
+    over_chunks(driven, x.numel(), flat(x), shape, *ranges, full, steps is not None, flat(v))
     return v
+
+
+def drive_by_largest(x: Tensor, steps: float) -> tuple[Tensor, Tensor] | None:
+    """Return round(steps x / r) and r (..., 1), the largest |x| of each vector (..., k).
+
+    The r of a vector of zeros is the smallest normal number, which keeps 0 / r at 0.
+
+    Returns:
+        New tensors; None where torch's operators have to do it (`_one_pass`).
+    """
+    if not in_memory(x) or x.shape[-1] == 0:
+        return None
+    from ._converter_kernels import driven_by_largest as kernel
+
+    vectors, v = x.detach().view(-1, x.shape[-1]), torch.empty_like(x)
+    largest = x.new_empty((*x.shape[:-1], 1))
+    out = v.view(vectors.shape).numpy()
+    over_lines(kernel, vectors.numpy(), np.float32(steps), out, flat(largest))
+    return v, largest
+
+
+def row_peaks(x: Tensor) -> Tensor:
+    """Return max |x| of each row (..., k), which is not finite if any number is not."""
+    if x.shape[-1] == 0:
+        return x.new_zeros(x.shape[:-1])
+    x = x.detach()
+    if not in_memory(x):
+        return x.abs().amax(-1)
+    from ._converter_kernels import peaks as kernel
+
+    rows = x.view(-1, x.shape[-1])
+    most = x.new_empty(len(rows))
+    over_lines(kernel, rows.numpy(), most.numpy())
+    return most.view(x.shape[:-1])
 
 
 def drive_gradients(
@@ -61,9 +93,9 @@ def drive_gradients(
     of_x, chunks = torch.empty_like(x), -(-x.numel() // CHUNK)
     pulls = np.zeros((chunks, r.numel() if of_range else 0), np.float32)
     counts = np.zeros(pulls.shape, np.int64)
-    over_rows(
-        kernel, chunks, flat(grad), flat(x), shape, *ranges, np.float32(factor), flat(of_x), pulls,
-        counts,
+    over_chunks(
+        kernel, x.numel(), flat(grad), flat(x), shape, *ranges, np.float32(factor), flat(of_x),
+        pulls, counts,
     )  # fmt: skip
     if not of_range:
         return of_x, None, None

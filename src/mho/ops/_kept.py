@@ -19,8 +19,9 @@ from numba import njit
 from ._formula import Formula, fingerprint
 
 SOURCES = (
-    "_converter_kernels", "_drivers", "_formula", "_kept", "_kernels", "_normal_kernels", "_philox",
-    "_sub_steps", "_vector_math", "_words",
+    "_converter_kernels", "_drivers", "_formula", "_kept", "_kernels", "_normal_kernels",
+    "_patch_kernels", "_philox", "_pulse_lanes", "_sub_steps", "_vector_math", "_weight_kernels",
+    "_words",
 )  # fmt: skip
 """Files of this package that kernels are compiled from."""
 DIGITS = 16
@@ -54,11 +55,13 @@ def kept(function: Callable[..., Any], key: str = "", stem: str = "", **options:
     assert isinstance(function, FunctionType)
     assert function.__closure__ is None
     stem, key = stem or function.__name__, key or digest()
+    # Division by zero is what it is for torch; looking for it keeps loops from being vectors.
+    options = {"nogil": True, "error_model": "numpy", **options}
     function.__qualname__ = f"{stem}_{key}"
     try:
-        compiled: Any = njit(nogil=True, cache=True, **options)(function)
+        compiled: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder to write to
-        return njit(nogil=True, **options)(function)
+        return njit(**options)(function)
     module = Path(function.__code__.co_filename).stem
     _forget_older(Path(compiled.stats.cache_path), f"{module}.{stem}_", key)
     return compiled

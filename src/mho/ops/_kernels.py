@@ -25,32 +25,90 @@ philox = njit(
 )
 smaller = word_of("numba", "minimum")
 CERTAIN = np.float32(1 << 24)
+COUNTERS = 256  # of a block of rows, whose numbers then lie in the memory closest to the core
 
 
 @kept
-def bernoulli_words(start, stop, values, gains, slots, first, step, key0, key1, words):
+def draw(line, sample, slot, step, key0, key1, words):
+    """Fill words (4, counters) with 24 random bits each."""
+    a, b, c, d = words[0], words[1], words[2], words[3]
+    for k in range(line.size):  # of 32 bits, whose products compilers find in one instruction
+        r0, r1, r2, r3 = philox(np.int64(line[k]), np.int64(sample[k]), slot, step, key0, key1)
+        a[k] = r0 >> 8
+        b[k] = r1 >> 8
+        c[k] = r2 >> 8
+        d[k] = r3 >> 8
+
+
+@kept
+def interleave(words, count, random):
+    """Fill random with the four words of one counter after the other."""
+    a, b, c, d = words[0], words[1], words[2], words[3]
+    for k in range(count):
+        random[4 * k] = a[k]
+        random[4 * k + 1] = b[k]
+        random[4 * k + 2] = c[k]
+        random[4 * k + 3] = d[k]
+
+
+@kept
+def set_bits(random, chances, slot, words):
+    """Set the bit of a slot in the words whose random number is less than their chance."""
+    for j in range(words.size):
+        words[j] |= np.int32(random[j] < chances[j]) << slot
+
+
+@kept
+def bernoulli_words(start, stop, values, gains, slots, samples, step, key0, key1, words):
     """Fill words (n, lines), of which the first slots bits are 1 with probability |values| gains.
 
-    A bit is whether 24 random bits are less than the chance, rounded to a multiple of 2^-24.
+    A bit is whether 24 random bits are less than the chance, rounded to a multiple of 2^-24. Line j
+    has word j % 4 of counter j // 4. The counters of several rows are drawn side by side: those of
+    a short row would not fill a vector. If most rows of a block go on, all are drawn, of which the
+    others get no chance. A row's draws are known by its number among the samples.
     """
     lines = values.shape[1]
-    random = np.empty(lines + 3 & ~3, np.int32)
-    chances = np.empty(lines, np.int32)
-    quarter = random.shape[0] // 4
-    for row in range(start, stop):
-        gain = gains[row] * CERTAIN
-        for j in range(lines):
-            words[row, j] = 0
-            chances[j] = np.int32(np.rint(smaller(abs(values[row, j]) * gain, CERTAIN)))
-        for slot in range(slots[row]):
-            for j in range(quarter):
-                r0, r1, r2, r3 = philox(j, first + row, slot, step, key0, key1)
-                random[j] = r0 >> 8
-                random[quarter + j] = r1 >> 8
-                random[2 * quarter + j] = r2 >> 8
-                random[3 * quarter + j] = r3 >> 8
+    quarter = (lines + 3) >> 2
+    width, block = 4 * quarter, max(1, COUNTERS // max(quarter, 1))
+    line, sample = np.empty(block * quarter, np.uint32), np.empty(block * quarter, np.uint32)
+    drawn, random = np.empty((4, block * quarter), np.int32), np.empty(block * width, np.int32)
+    chances, bits = np.zeros((block, width), np.int32), np.empty((block, width), np.int32)
+    for low in range(start, stop, block):
+        rows, most = min(block, stop - low), 0
+        for row in range(rows):
+            most = max(most, slots[low + row])
+            gain = gains[low + row] * CERTAIN
             for j in range(lines):
-                words[row, j] |= np.int32(random[j] < chances[j]) << slot
+                chance = np.rint(smaller(abs(values[low + row, j]) * gain, CERTAIN))
+                chances[row, j] = np.int32(chance)
+        bits[:] = 0
+        for slot in range(most):
+            longer = 0
+            for row in range(rows):
+                longer += slots[low + row] > slot
+            together, count = 2 * longer >= rows, 0
+            for row in range(rows):
+                if together or slots[low + row] > slot:
+                    for j in range(quarter):
+                        line[count + j] = j
+                        sample[count + j] = samples[low + row]
+                    count += quarter
+            draw(line[:count], sample[:count], slot, step, key0, key1, drawn)
+            interleave(drawn, count, random)
+            if together:
+                for row in range(rows):
+                    if slots[low + row] <= slot:
+                        chances[row] = 0
+                set_bits(random, chances.reshape(-1), slot, bits.reshape(-1)[: rows * width])
+                continue
+            count = 0
+            for row in range(rows):
+                if slots[low + row] > slot:
+                    set_bits(random[count:], chances[row], slot, bits[row])
+                    count += width
+        for row in range(rows):
+            for j in range(lines):
+                words[low + row, j] = bits[row, j]
 
 
 @kept
@@ -109,21 +167,8 @@ def fill_normal(start, stop, values, first, draw, step, key0, key1):
 
 
 @kept
-def fill_four(values, row, group, step, key0, key1):
-    """Fill values (4, lines) with the normal numbers of a counter for each line."""
-    for j in range(values.shape[1]):
-        r0, r1, r2, r3 = philox(j, row, group, step, key0, key1)
-        a, b = normal_pair(r0, r1)
-        c, d = normal_pair(r2, r3)
-        values[0, j] = a
-        values[1, j] = b
-        values[2, j] = c
-        values[3, j] = d
-
-
-@kept
 def fill_two(values, row, group, step, key0, key1):
-    """Fill values (2, lines) with the first two of them."""
+    """Fill values (2, lines) with the first two normal numbers of a counter for each line."""
     for j in range(values.shape[1]):
         r0, r1, _, _ = philox(j, row, group, step, key0, key1)
         a, b = normal_pair(r0, r1)

@@ -20,12 +20,13 @@ from ._vector_math import normal_pair
 LANES = 64
 BLOCK = 1024  # numbers, of which memory close to the core holds several times as many
 CHUNK = 16 * BLOCK
+STATE, WORDS = (4, LANES), (BLOCK // LANES, LANES)
 U = np.uint32
 
 
 @kept
 def seed_lanes(state, chunk, key0, key1):
-    """Set state (4, LANES) for a chunk."""
+    """Set a STATE for a chunk."""
     for lane in range(LANES):
         r0, r1, r2, r3 = philox(lane, chunk, 0, 0, key0, key1)
         state[0, lane] = r0
@@ -36,40 +37,42 @@ def seed_lanes(state, chunk, key0, key1):
 
 @kept
 def next_words(state, words):
-    """Fill words (LANES,) with 32 bits each, and go one step on."""
+    """Fill lines of words (n, LANES) with 32 bits each, one step for each line."""
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
-    for k in range(LANES):
-        a, b, c, d = s0[k], s1[k], s2[k], s3[k]
-        total = U(a + d)
-        words[k] = U(U(total << U(7) | total >> U(25)) + a)
-        c, d = U(c ^ a), U(d ^ b)
-        s1[k], s0[k] = U(b ^ c), U(a ^ d)
-        s2[k] = U(c ^ U(b << U(9)))
-        s3[k] = U(d << U(11) | d >> U(21))
+    for step in range(len(words)):
+        line = words[step]
+        for k in range(LANES):
+            a, b, c, d = s0[k], s1[k], s2[k], s3[k]
+            total = U(a + d)
+            line[k] = U(U(total << U(7) | total >> U(25)) + a)
+            c, d = U(c ^ a), U(d ^ b)
+            s1[k], s0[k] = U(b ^ c), U(a ^ d)
+            s2[k] = U(c ^ U(b << U(9)))
+            s3[k] = U(d << U(11) | d >> U(21))
 
 
 # A product and a sum may become one instruction: it makes the series shorter and no less exact.
 @partial(kept, fastmath={"contract"})
-def to_normals(words, first, second):
-    """Turn words (2, LANES) into two lines of normal numbers."""
-    radius, angle = words[0], words[1]
-    for k in range(LANES):
-        first[k], second[k] = normal_pair(radius[k], angle[k])
+def to_normals(words, block):
+    """Turn lines of WORDS into a block (BLOCK,) of normal numbers, two by two."""
+    for line in range(0, len(words), 2):
+        radius, angle, at = words[line], words[line + 1], line * LANES
+        first, second = block[at : at + LANES], block[at + LANES : at + 2 * LANES]
+        for k in range(LANES):
+            first[k], second[k] = normal_pair(radius[k], angle[k])
 
 
 @kept
 def fill_block(state, words, block):
     """Fill a block (BLOCK,) with normal numbers."""
-    for at in range(0, BLOCK, 2 * LANES):
-        next_words(state, words[0])
-        next_words(state, words[1])
-        to_normals(words, block[at : at + LANES], block[at + LANES : at + 2 * LANES])
+    next_words(state, words)
+    to_normals(words, block)
 
 
 @kept
 def fill(start, stop, values, keys):
     """Fill the chunks `start` to `stop` of values (n,)."""
-    state, words = np.empty((4, LANES), np.uint32), np.empty((2, LANES), np.uint32)
+    state, words = np.empty(STATE, np.uint32), np.empty(WORDS, np.uint32)
     last = np.empty(BLOCK, np.float32)
     for chunk in range(start, stop):
         seed_lanes(state, chunk, keys[0], keys[1])

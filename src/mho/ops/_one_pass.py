@@ -5,14 +5,18 @@ everything else (other devices and precisions, compilers, function transforms) t
 same formula in torch's operators.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ._threads import over_rows
+
 SMALL = 1024  # signals below which the call of a kernel takes longer than torch's operators
+SHARE = 1 << 17  # signals of a thread at least
 NOTHING = np.zeros(0, np.float32)
 PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -27,28 +31,36 @@ class Laid(NamedTuple):
 ABSENT = Laid(NOTHING)
 
 
-def in_memory(x: Tensor, *others: Tensor | None) -> bool:
+def in_memory(x: Tensor, *others: Tensor | None, passes: int = 1) -> bool:
     """Whether signals and parameters are numbers that kernels can work on, and enough of them.
 
     What compilers, function transforms and tensor subclasses see of numbers is not.
+
+    Args:
+        x: the signals.
+        others: their parameters.
+        passes: how many times more operators than usual a kernel does the work of.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return False  # first of all: a compiler would take a question for a condition
-    if x.numel() < SMALL or not x.is_contiguous():
+    if x.numel() * passes < SMALL or not x.is_contiguous():
         return False
     try:
-        return all(
-            t is None
-            or (type(t) in PLAIN and t.is_cpu and t.dtype is torch.float32 and t.data_ptr() != 0)
-            for t in (x, *others)
-        )
+        for t in (x, *others):
+            if t is not None and not _is_plain(t):
+                return False
     except RuntimeError:
         return False
+    return True
+
+
+def _is_plain(t: Tensor) -> bool:
+    return type(t) in PLAIN and t.is_cpu and t.dtype is torch.float32 and t.data_ptr() != 0
 
 
 def flat(x: Tensor) -> np.ndarray:
     """View a contiguous tensor as a flat array."""
-    return x.detach().view(-1).numpy()
+    return x.detach().numpy().reshape(-1)
 
 
 def laid(x: Tensor, *others: Tensor | None) -> tuple[tuple[int, ...], list[Laid]] | None:
@@ -63,7 +75,7 @@ def laid(x: Tensor, *others: Tensor | None) -> tuple[tuple[int, ...], list[Laid]
         return None
     sizes, steps = found
     return sizes, [
-        ABSENT if t is None else Laid(t.detach().contiguous().view(-1).numpy(), step)
+        ABSENT if t is None else Laid(t.detach().numpy().ravel(), step)
         for t, step in zip(others, steps, strict=True)
     ]
 
@@ -97,6 +109,21 @@ def _broadcast_steps(shape: torch.Size | None, dims: int) -> list[int]:
         steps.append(0 if size == 1 else step)
         step *= size
     return [0] * (dims - len(steps)) + steps[::-1]
+
+
+def over_chunks(
+    kernel: Callable[..., None], signals: int, *values: Any, draws: bool = False
+) -> None:
+    """Run a kernel on all chunks of its signals; one that draws noise for each has more to do."""
+    from ._normal_kernels import CHUNK
+
+    share = SHARE // 2 if draws else SHARE
+    over_rows(kernel, -(-signals // CHUNK), *values, grain=share // CHUNK)
+
+
+def over_lines(kernel: Callable[..., None], lines: np.ndarray, *values: Any) -> None:
+    """Run a kernel on all lines of its signals (n, k)."""
+    over_rows(kernel, len(lines), lines, *values, grain=-(-SHARE // lines.shape[1]))
 
 
 def random_key() -> tuple[int, int]:

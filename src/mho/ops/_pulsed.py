@@ -68,11 +68,18 @@ def pulse(
         len(up),
         tuple(t.numpy() for t in cells),
         numbers(constants),
-        tuple(t.contiguous().numpy() for t in trains),
+        signed_words(trains.x, trains.x_up),
+        signed_words(trains.d, trains.d_up),
         (noise[0], *noise[1]),
         up.numpy(),
         down.numpy(),
     )
+
+
+def signed_words(words: Tensor, raises: Tensor) -> np.ndarray:
+    """Return trains (n, lines) as uint32 (lines, n), with the flag of raising ones in bit 31."""
+    both = words | raises.int() << 31
+    return both.T.contiguous().numpy().view(np.uint32)
 
 
 def integrate(

@@ -6,15 +6,37 @@ argument, which nobody else may use afterwards.
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class _Given(NamedTuple):
+    """Arguments that were all given by position."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def apply_defaults(self) -> None:
+        """Nothing is missing."""
+
+
+class _Positional(inspect.Signature):
+    """A signature that binds at once."""
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the arguments as they are; a wrong number of them is found by the call itself."""
+        return _Given(args, kwargs)
+
+
 def signed(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a Function's forward know its signature, which torch asks for at every call."""
-    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
+    """Let a Function's forward know its signature, which torch asks for at every call.
+
+    All arguments must be given by position.
+    """
+    parameters = list(inspect.signature(forward).parameters.values())
+    forward.__signature__ = _Positional(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     return forward
 
 

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ._normals import standard_normal_like
-from ._one_pass import flat, in_memory, laid, random_key
+from ._one_pass import flat, in_memory, laid, over_chunks, random_key
 from ._reuse import differentiable, signed
-from ._threads import over_rows
 
 
 class _Round(torch.autograd.Function):
@@ -47,9 +46,10 @@ class _Convert(torch.autograd.Function):
     @signed
     def forward(
         x: Tensor, gain: Tensor, spread: Tensor | None, offset: Tensor | None, after: Tensor,
-        limit: float, rounding: str | None,
+        limit: float, rounding: str | None, spare: bool,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        done = _in_one_pass(x, gain, spread, offset, after, limit, rounding, keep=True)
+        given = x, gain, spread, offset, after, limit, rounding
+        done = _in_one_pass(*given, spare=spare, masks=True)
         if done is not None:
             return done
         y = _moved(x * gain, spread, offset)
@@ -61,6 +61,8 @@ class _Convert(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Any]) -> None:
+        if output[0] is inputs[0]:
+            ctx.mark_dirty(inputs[0])
         inside = output[1]
         ctx.save_for_backward(inputs[1] * inputs[4], inside)
         if inside is not None:
@@ -69,7 +71,7 @@ class _Convert(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         slope, inside = ctx.saved_tensors
-        nothing = (None,) * 6
+        nothing = (None,) * 7
         if torch.is_grad_enabled() or inside is None:
             of_x = grad * slope
             return (of_x if inside is None else of_x * inside), *nothing
@@ -79,24 +81,28 @@ class _Convert(torch.autograd.Function):
 
 def _in_one_pass(
     x: Tensor, gain: Tensor, spread: Tensor | None, offset: Tensor | None, after: Tensor,
-    limit: float, rounding: str | None, *, keep: bool,
+    limit: float, rounding: str | None, *, spare: bool, masks: bool,
 ) -> tuple[Tensor, Tensor | None] | None:  # fmt: skip
-    """`converted_codes` by a kernel, into a new tensor or that of x; None where it cannot."""
+    """`converted_codes` by a kernel, into the place of x if it is spare; None where it cannot.
+
+    The second result tells which signals were within the limit, if that is asked for.
+    """
     if rounding == "stochastic" or not in_memory(x, gain, spread, offset, after):
         return None
     found = laid(x, gain, spread, offset, after)
     if found is None:
         return None
     from ._converter_kernels import convert
-    from ._normal_kernels import CHUNK
 
     shape, (gains, spreads, offsets, afters) = found
-    y = torch.empty_like(x) if keep else x
-    inside = torch.empty_like(x, dtype=torch.bool) if keep and limit != math.inf else None
-    over_rows(
-        convert, -(-x.numel() // CHUNK), flat(x), shape, *gains, *spreads, *offsets, *afters,
+    # Autograd lets Functions change neither leaves nor, beside a mask, views.
+    own = spare and not (masks and (x.is_leaf or x._is_view()))
+    y = x if own else torch.empty_like(x)
+    inside = torch.empty_like(x, dtype=torch.bool) if masks and limit != math.inf else None
+    over_chunks(
+        convert, x.numel(), flat(x), shape, *gains, *spreads, *offsets, *afters,
         np.float32(limit), rounding is not None, (0, 0) if spread is None else random_key(),
-        flat(y), np.zeros(0, bool) if inside is None else flat(inside),
+        flat(y), np.zeros(0, bool) if inside is None else flat(inside), draws=spread is not None,
     )  # fmt: skip
     return y, inside
 
@@ -107,12 +113,10 @@ def _masked(grad: Tensor, slope: Tensor, inside: Tensor) -> Tensor | None:
     if found is None:
         return None
     from ._converter_kernels import masked
-    from ._normal_kernels import CHUNK
 
     shape, (slopes,) = found
     out = torch.empty_like(grad)
-    chunks = -(-grad.numel() // CHUNK)
-    over_rows(masked, chunks, flat(grad), shape, *slopes, flat(inside), flat(out))
+    over_chunks(masked, grad.numel(), flat(grad), shape, *slopes, flat(inside), flat(out))
     return out
 
 
@@ -139,6 +143,7 @@ def converted_codes(
     after: Tensor,
     limit: float = math.inf,
     rounding: str | None = None,
+    spare: bool = False,
 ) -> Tensor:
     """Return after round(clip(gain x + spread noise + offset, -limit, limit)).
 
@@ -155,10 +160,13 @@ def converted_codes(
         after: digital factor.
         limit: in steps where there is rounding.
         rounding: "nearest", "stochastic", or None for no levels.
+        spare: whether the backward pass of what made x, such as a product, can do without x, so
+            that it may be changed in place under autograd too.
     """
     if differentiable(x):
-        return _Convert.apply(x, gain, spread, offset, after, limit, rounding)[0]
-    if _in_one_pass(x, gain, spread, offset, after, limit, rounding, keep=False) is not None:
+        return _Convert.apply(x, gain, spread, offset, after, limit, rounding, spare)[0]
+    done = _in_one_pass(x, gain, spread, offset, after, limit, rounding, spare=True, masks=False)
+    if done is not None:
         return x
     _moved(x.mul_(gain), spread, offset)
     if limit != math.inf:

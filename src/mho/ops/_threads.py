@@ -18,7 +18,7 @@ import torch
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def over_rows(kernel: Callable[..., None], rows: int, *values: Any) -> None:
+def over_rows(kernel: Callable[..., None], rows: int, *values: Any, grain: int = 1) -> None:
     """Run a kernel on all rows, shared between as many threads as torch uses.
 
     Args:
@@ -26,8 +26,9 @@ def over_rows(kernel: Callable[..., None], rows: int, *values: Any) -> None:
             interpreter's lock.
         rows: number of rows.
         values: further arguments.
+        grain: rows of each thread at least, below which it is not worth waking.
     """
-    threads = min(torch.get_num_threads(), rows)
+    threads = min(torch.get_num_threads(), rows // grain)
     if threads <= 1:
         kernel(0, rows, *values)
         return

@@ -1,7 +1,7 @@
-"""The Triton kernel that drives cells pulse by pulse: `pulse_driver` of `_kernels` on a GPU.
+"""The Triton kernel that drives cells pulse by pulse: `pulses` of `_drivers` on a GPU.
 
-Random numbers have the same counters as there, so both move cells alike, but for the rounding of
-states to float32 after each pulse instead of after each update.
+Random numbers have the same counters as there, and states are rounded to float32 after each pulse
+as well, so both move cells alike.
 """
 
 from functools import cache

@@ -50,7 +50,7 @@ def ones(context, word):
 def logarithm(value):
     """Natural logarithm of a normal positive float."""
     bits = as_int(value)
-    exponent = F((bits >> 23) - 127)
+    exponent = F(np.int32((bits >> 23) - 127))  # of 64 bits, it would halve the speed
     mantissa = as_float(np.int32((bits & 0x7FFFFF) | 0x3F800000))
     high = mantissa > ROOT
     mantissa = mantissa * HALF if high else mantissa

@@ -60,26 +60,3 @@ def _decoupled(network: Network, upstream: Tensor) -> Tensor:
         through = (network.ladders.inverse(i) @ (g[:, i] * own)[:, :, None])[:, :, 0]
         found.append(drive[:, i] * (own - through))
     return torch.stack(found, dim=1)
-
-
-def transfer_change(network: Network, change: Tensor) -> Tensor:
-    """Return the change of the transfer (batch, S, L) for small changes of g (batch, L, S).
-
-    The first order around the solved state, sum_c -A_cj change_c B_ck: for drift and read noise
-    that are small beside the cells, whatever the wires.
-    """
-    levels: list[Level] = []
-    forward = transfer(network, levels)
-    y = levels.pop().y
-    eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device).expand_as(y)
-    adjoint = read(network, y, eye)
-    if not network.voltage:
-        forward = forward * network.end
-    lines, w = forward.shape[2], torch.cat((forward, adjoint), dim=2)
-    found = torch.zeros_like(forward)
-    for i in reversed(range(lines)):
-        across = network.ladders.inverse(i) @ (network.g[:, i, :, None] * w) - w
-        across[:, :, i] += network.ladders.drive[:, i]
-        found -= (across[:, :, lines:] * change[:, i, :, None]).mT @ across[:, :, :lines]
-        w = _one_up(network, levels[i], w)
-    return found

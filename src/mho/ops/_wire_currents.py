@@ -9,10 +9,10 @@ differentiable with respect to the conductances (once).
 import torch
 from torch import Tensor
 
-from ..errors import DataError, RangeError
-from ._wire_adjoint import cell_gradient, transfer_change
+from ..errors import RangeError
+from ._wire_adjoint import cell_gradient
 from ._wire_diagnostic import first_order, first_order_gradient, nearly_ideal
-from ._wire_lines import Lines, ladders
+from ._wire_lines import Lines, check_columns, check_conductances, ladders
 from ._wire_sweep import Network, transfer
 
 FLOPS = 1e14
@@ -43,7 +43,7 @@ def wire_currents(g: Tensor, lines: Lines, tolerance: float = 0.0) -> Tensor:
     lines.checked()
     if lines.ideal:
         return g
-    _check(g)
+    check_conductances(g)
     return _solve(g, None, lines, tolerance)
 
 
@@ -69,41 +69,12 @@ def wire_voltages(g: Tensor, load: Tensor, lines: Lines) -> Tensor:
         RangeError: a resistance is negative or not finite, or an array is too large.
     """
     lines.checked()
-    _check(g)
+    check_conductances(g)
     load = load.detach().to(g).expand(g.shape[-2])
-    _check(load)
-    if not torch.compiler.is_compiling() and bool(((g.detach().sum(-1) + load) == 0).any()):
-        raise DataError(
-            "a column has no cells and no load: its voltage is not determined. Give it a load."
-        )
+    check_conductances(load)
+    check_columns(g.sum(-1) + load)
     divider = 1 + lines.sink * load
     return _solve(g, load / divider, lines._replace(sink=0.0), 0.0) / divider[:, None]
-
-
-def wire_current_changes(g: Tensor, change: Tensor, lines: Lines) -> Tensor:
-    """Return how `wire_currents` changes with small changes of the conductances, to first order.
-
-    Args:
-        g: conductances (..., columns, rows) [S].
-        change: their changes, such as one draw of read noise or a step of drift, as `g`.
-        lines: resistances.
-
-    Raises:
-        DataError: a conductance is negative or not finite.
-        RangeError: a resistance is negative or not finite, or an array is too large.
-    """
-    lines.checked()
-    if lines.ideal:
-        return change
-    _check(g)
-    arrays, moved = (t.reshape(-1, *t.shape[-2:]) for t in (g, change))
-    found, parts = [], _chunks(arrays)
-    for part, own in zip(parts, moved.split(len(parts[0])), strict=True):
-        network, turned = _oriented(part, None, lines)
-        own = own.flip(1, 2) if turned else own.transpose(1, 2)
-        matrix = transfer_change(network, own)
-        found.append(matrix.transpose(1, 2).flip(1, 2) if turned else matrix)
-    return torch.cat(found).reshape(g.shape)
 
 
 def _solve(g: Tensor, load: Tensor | None, lines: Lines, tolerance: float) -> Tensor:
@@ -112,17 +83,6 @@ def _solve(g: Tensor, load: Tensor | None, lines: Lines, tolerance: float) -> Te
     found = _transfer(arrays.float() if half else arrays, load, list(lines[:4]), lines.both_ends,
                       tolerance)  # fmt: skip
     return found.to(g.dtype).reshape(g.shape)
-
-
-def _check(g: Tensor) -> None:
-    if torch.compiler.is_compiling() or g.is_meta or not g.numel():
-        return
-    low, high = g.detach().aminmax()
-    if not (bool(low >= 0) and bool(torch.isfinite(high))):
-        raise DataError(
-            f"a network of wires needs conductances that are finite and not negative; these run "
-            f"from {float(low):.4g} to {float(high):.4g} S"
-        )
 
 
 def _oriented(g: Tensor, load: Tensor | None, lines: Lines) -> tuple[Network, bool]:
@@ -152,23 +112,20 @@ def _oriented(g: Tensor, load: Tensor | None, lines: Lines) -> tuple[Network, bo
     return Network(crossing, ladder, lines.row, g.new_tensor(lines.source), False), True
 
 
-def _chunks(g: Tensor) -> list[Tensor]:
+def _chunks(g: Tensor, lines: Lines) -> list[Tensor]:
     """Split arrays so that what is kept of those solved together stays within bounds."""
-    swept, lines = sorted(g.shape[1:])
-    flops = lines * swept**2 * (7 / 3 * swept + lines)
+    swept, crossing = sorted(g.shape[1:])
+    if lines.both_ends and not lines.ideal_rows:
+        swept, crossing = g.shape[1:]  # see `_oriented`
+    flops = crossing * swept**2 * (7 / 3 * swept + crossing)
     if flops > FLOPS:
         raise RangeError(
             f"the network of an array of {g.shape[2]} rows and {g.shape[1]} columns takes "
             f"{flops:.1g} operations, more than {FLOPS:.0g}: limit the array (array.rows, "
             "array.cols), or use wires: first_order."
         )
-    each = max(1, int(NUMBERS // (lines * swept * (swept + lines))))
+    each = max(1, int(NUMBERS // (crossing * swept * (swept + crossing))))
     return list(g.split(each))
-
-
-def _lines(resistances: list[float], both_ends: bool) -> Lines:
-    row, column, source, sink = resistances
-    return Lines(row, column, source, sink, both_ends)
 
 
 @torch.library.custom_op("mho::wire_transfer", mutates_args=())
@@ -176,11 +133,11 @@ def _transfer(
     g: Tensor, load: Tensor | None, resistances: list[float], both_ends: bool, tolerance: float
 ) -> Tensor:
     """The matrices of arrays (batch, columns, rows); one node of a graph, however it is solved."""
-    lines = _lines(resistances, both_ends)
+    lines = Lines(*resistances, both_ends=both_ends)
     if nearly_ideal(g, lines, tolerance):
         return first_order(g, lines)
     found = []
-    for part in _chunks(g):
+    for part in _chunks(g, lines):
         network, turned = _oriented(part, load, lines)
         matrix = transfer(network)
         found.append(matrix.transpose(1, 2).flip(1, 2) if turned else matrix)
@@ -196,10 +153,10 @@ def _transfer_gradient(
     both_ends: bool,
     tolerance: float,
 ) -> Tensor:
-    lines = _lines(resistances, both_ends)
+    lines = Lines(*resistances, both_ends=both_ends)
     if nearly_ideal(g, lines, tolerance):
         return first_order_gradient(upstream, g, lines)
-    found, parts = [], _chunks(g)
+    found, parts = [], _chunks(g, lines)
     for part, up in zip(parts, upstream.split(len(parts[0])), strict=True):
         network, turned = _oriented(part, load, lines)
         up = up.flip(1, 2).transpose(1, 2) if turned else up

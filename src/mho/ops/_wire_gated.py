@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ._wire_lines import check_conductances
 
 NUMBERS = 1 << 24
 """Cells times vectors solved at once."""
@@ -35,10 +35,9 @@ def gated_currents(
             is (merged + 1) / 2 segments before the terminal, on average where its cells are.
 
     Raises:
-        DataError: a conductance is negative.
+        DataError: a conductance is negative or not finite.
     """
-    if not torch.compiler.is_compiling() and bool((g.detach() < 0).any()):
-        raise DataError("gated columns need conductances that are not negative")
+    check_conductances(g)
     columns = g.reshape(-1, g.shape[-1])
     end = terminal + segment * (merged + 1) / 2
     return _ladder(columns, open_rows, segment * merged, end, merged).reshape(-1, *g.shape[:-1])

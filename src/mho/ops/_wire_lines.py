@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import RangeError
+from ..errors import DataError, RangeError
 
 
 class Lines(NamedTuple):
@@ -53,6 +53,36 @@ class Lines(NamedTuple):
                     "A broken line has no cells: give those a conductance of 0."
                 )
         return self
+
+
+def check_conductances(g: Tensor) -> None:
+    """Check the cells of a network, where their numbers are known.
+
+    Raises:
+        DataError: a conductance is negative or not finite.
+    """
+    if torch.compiler.is_compiling() or g.is_meta or not g.numel():
+        return
+    low, high = g.detach().aminmax()
+    if not (bool(low >= 0) and bool(torch.isfinite(high))):
+        raise DataError(
+            f"a network of wires needs conductances that are finite and not negative; these run "
+            f"from {float(low):.4g} to {float(high):.4g} S"
+        )
+
+
+def check_columns(total: Tensor) -> None:
+    """Check that all that ends on each column, `total` [S], determines its voltage.
+
+    Raises:
+        DataError: a column has neither cells nor load.
+    """
+    if torch.compiler.is_compiling() or total.is_meta:
+        return
+    if bool((total.detach() == 0).any()):
+        raise DataError(
+            "a column has no cells and no load: its voltage is not determined. Give it a load."
+        )
 
 
 class Ladders(NamedTuple):

@@ -113,6 +113,8 @@ def _conjugate_gradients(
     w: Tensor, residual: Tensor, cells: Tensor, both: _Sides, tolerance: float
 ) -> tuple[Tensor, int]:
     """Return w + S^-1 residual, S being the columns' Schur complement; vectors on their own."""
+    if not residual.numel():
+        return w, 0
     z = both.column(residual)
     p, cp = z, residual  # cp = C p, without ever applying C
     energy = (residual * z).sum((2, 3), keepdim=True)

@@ -102,7 +102,7 @@ def csnr(
 def best_thresholds(pmf: Sequence[float] | np.ndarray, noise: float, bits: int) -> Csnr:
     """Return the uniform thresholds with the highest CSNR for discrete signals.
 
-    With as many levels as numbers, t_1 = 1/2 and a step of 1 tell all of them apart. Otherwise
+    With a level for each number, t_1 = 1/2 and a step of 1 tell all of them apart. Otherwise
     every step of k counts and every first threshold l + 1/2 is tried: thresholds in the middle
     between two numbers stand the most noise. Thresholds leave out no more of the numbers on both
     sides than they must, or what is rare: clipping it may cost less than a wider step.
@@ -116,7 +116,7 @@ def best_thresholds(pmf: Sequence[float] | np.ndarray, noise: float, bits: int) 
     """
     p = _probabilities(pmf)
     largest, count = len(p) - 1, 2**bits - 1
-    if bits >= math.log2(max(largest, 1)):
+    if count >= largest:
         return csnr(p, noise, bits=bits, first=0.5, step=1.0)
     found: list[Csnr] = []
     for step in range(1, -(-(largest + 1) // (count + 1)) + 1):

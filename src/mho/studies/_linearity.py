@@ -15,6 +15,8 @@ from ._linearity_result import Linearity
 
 HALVINGS = 45
 """Of the range of signals; what is left of it, 3e-14, is near the rounding of numbers."""
+REPEATS = 8
+"""Conversions on both sides of a threshold: noise passes all of them with a chance of 4^-8."""
 
 
 @torch.no_grad()
@@ -48,7 +50,7 @@ def linearity(
 
     Raises:
         RangeError: an ADC without levels, or arguments out of range.
-        DataError: the codes do not reach both ends within the span.
+        DataError: the codes do not reach both ends within the span, or a search meets noise.
     """
     if method not in ("search", "histogram"):
         raise RangeError(f"unknown method {method!r}: use search or histogram.")
@@ -92,6 +94,13 @@ def _searched(
         middle = (low + high) / 2
         above = convert(middle) >= wanted
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    for _ in range(REPEATS):
+        again = (convert(high) >= wanted) & (convert(low) < wanted)
+        if not bool(again[reached].all()):
+            raise DataError(
+                "the same signal is converted to different codes, so that thresholds cannot be "
+                "searched for: take the noise out, or use method='histogram', which averages it."
+            )
     return torch.where(reached, high, torch.nan).T.numpy()
 
 

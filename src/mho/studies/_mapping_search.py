@@ -171,11 +171,12 @@ def _quantiles(weights: Tensor | Iterable[Tensor], scaling: str, samples: int) -
     """Return relative weights, evenly spaced quantiles of all of them, (samples,)."""
     relative = []
     for weight in (weights,) if isinstance(weights, Tensor) else weights:
-        matrix = weight.detach().float().cpu().reshape(len(weight), -1) if weight.dim() else weight
-        if matrix.dim() != 2 or not matrix.numel() or not torch.isfinite(matrix).all():
+        matrix = weight.detach().float().cpu()
+        if matrix.dim() < 2 or not matrix.numel() or not torch.isfinite(matrix).all():
             raise DataError(
                 f"weights of shape {tuple(weight.shape)} are no finite matrix (out, ...)."
             )
+        matrix = matrix.flatten(1)
         scale = matrix.abs().amax(1, keepdim=True) if scaling == "column" else matrix.abs().max()
         relative.append((matrix / torch.where(scale > 0, scale, 1.0)).flatten())
     values = torch.cat(relative) if relative else torch.zeros(0)

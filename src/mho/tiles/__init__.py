@@ -14,7 +14,7 @@ from ._chip import program as program
 from ._chip import relative_weight as relative_weight
 from ._chip import sites as sites
 from ._chip import spread_over_rows as spread_over_rows
-from ._chip import times_per_slice as times_per_slice
+from ._chip import with_noise_per_slice as with_noise_per_slice
 from ._conversion import conversion as conversion
 from ._converters import read_out as read_out
 from ._convolution import Convolution as Convolution

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..circuits import ADC, DAC, Noise, PerToken
+from ..circuits import ADC, DAC, CurrentSum, Noise, PerToken
 from ..errors import SpecError
 from ..mapping import Partition
 from ..spec import Spec
@@ -32,6 +32,8 @@ class Backward(Spec):
     and the digital sum over the arrays of a row is its gradient. `dac` drives the columns, `adc`
     reads the rows, and signals are in units of range x weight scale, as forward. The range r is
     each vector's largest |d| (`per_token`), since the size of errors changes as training goes on.
+    Wires that act as a matrix do so backward too (a passive network is reciprocal); those that are
+    found for every vector act forward only.
     Source: M. Rasch et al., AICAS 2021, arXiv 2104.02184 (`backward` IOParameters of IBM's aihwkit,
     whose default is `dac: {steps: 126, range: per_token}, adc: {steps: 510, bound: 12}, noise:
     {output: 0.06}`); T. Gokmen, O. M. Onen, W. Haensch, Front. Neurosci. 11:538, 2017.
@@ -61,7 +63,18 @@ class Backward(Spec):
                         f"{name}: converters differ on a programmed chip only; arrays that are "
                         "being trained have nominal ones"
                     )
+        if self.dac.range is None and self._acts:
+            raise ValueError(
+                "noise and bounds are in units of range x weight scale: give dac.range, per_token "
+                "or {kind: fixed, value: ...}"
+            )
         return self
+
+    @property
+    def _acts(self) -> bool:
+        """Whether anything is relative to the range of the errors."""
+        ranged = Hardware(dac=DAC(range=PerToken()), adc=self.adc, noise=self.noise)
+        return ranged.column_effects or self.noise.input > 0
 
     @classmethod
     def of(cls, hardware: Hardware) -> "Backward":
@@ -196,10 +209,19 @@ def _arrays(geometry: Geometry) -> list[tuple[slice, Dense]]:
     return found
 
 
-def check_backward(backward: Backward | None) -> None:
-    """Raise SpecError if something else was given."""
-    if backward is not None and not isinstance(backward, Backward):
+def check_backward(backward: Backward | None, hardware: Hardware) -> None:
+    """Raise SpecError if something else was given, or if arrays cannot be read backward."""
+    if backward is None:
+        return
+    if not isinstance(backward, Backward):
         raise SpecError(
             f"backward must be mho.Backward(dac=..., adc=..., noise=...) or None for an exact "
             f"backward pass, got {backward!r}."
+        )
+    rule = hardware.array.combine
+    if not isinstance(rule, CurrentSum):
+        raise SpecError(
+            f"backward: arrays of array.combine: {rule.kind} have no product in the other "  # pyright: ignore
+            "direction, as sums of currents have: leave backward out, which makes the backward "
+            "pass exact, or use current_sum."
         )

@@ -7,9 +7,17 @@ from torch import Tensor
 
 from ..cells import CellState, Sites
 from ..errors import DataError, RangeError
-from ..ops import Stream, all_finite, differentiable, with_gradient_of
+from ..ops import (
+    Stream,
+    all_finite,
+    differentiable,
+    in_memory,
+    row_peaks,
+    with_gradient_of,
+    with_noise,
+)
 from ._converters import read_out
-from ._effective import column_offsets, effective
+from ._effective import at_least_single, column_offsets, effective
 from ._geometry import Geometry
 from ._hardware import Hardware
 from ._operand import Columns, Operand
@@ -51,18 +59,21 @@ def column_scale(
         geometry: how they lie on the arrays.
         w_max: the weight under `fixed`.
     """
-    partition, w = geometry.partition, weight.detach()
+    partition, w, known = geometry.partition, weight.detach(), False
     if scaling == "fixed":
         return w.new_full((geometry.parts, geometry.out), w_max or 1.0)
     if len(set(partition.rows)) == 1:
         tiles = w.unflatten(1, (geometry.parts, -1))  # (out, R, k)
-        scale = torch.maximum(tiles.amax(2), -tiles.amin(2)).T
+        known = in_memory(tiles)
+        scale = row_peaks(tiles).T if known else torch.maximum(tiles.amax(2), -tiles.amin(2)).T
     else:
         pieces = w.split(list(partition.rows), dim=1)
         scale = torch.stack([torch.maximum(p.amax(1), -p.amin(1)) for p in pieces])
     if scaling == "tile":
         tiles = scale.split(list(partition.columns), dim=1)
         scale = torch.cat([t.amax(1, keepdim=True).expand_as(t) for t in tiles], dim=1)
+    if known and bool(scale.all()):
+        return scale
     # A column of zeros has any scale: the largest of its row-slice gives it no more noise than its
     # neighbors have, and lets it learn; a row-slice of zeros has 1.
     largest = scale.amax(1, keepdim=True)
@@ -76,13 +87,15 @@ def spread_over_rows(scale: Tensor, geometry: Geometry) -> Tensor:
     return torch.cat(spread).T
 
 
-def times_per_slice(weights: Tensor, factor: Tensor, geometry: Geometry) -> Tensor:
-    """Multiply weights (n, rows) in place by a value per row-slice (row-slices, n)."""
+def with_noise_per_slice(weights: Tensor, spread: Tensor, geometry: Geometry) -> Tensor:
+    """Return weights (n, rows) with Gaussian noise of a std per row-slice (row-slices, n)."""
     sizes = geometry.partition.rows
+    if len(sizes) == 1:
+        return with_noise(weights, spread.T)
     if len(set(sizes)) > 1:
-        return weights.mul_(spread_over_rows(factor, geometry))
-    weights.unflatten(1, (len(sizes), -1)).mul_(factor.T[:, :, None])
-    return weights
+        return with_noise(weights, spread_over_rows(spread, geometry))
+    tiles = weights.unflatten(1, (len(sizes), -1))
+    return with_noise(tiles, spread.T[:, :, None]).flatten(1)
 
 
 def nominal(
@@ -109,6 +122,7 @@ def nominal(
     per_cell = spread_over_rows(scale, geometry)
     through = (acts or gated) and mapping.differentiable and differentiable(weight)
     relative = (weight if through else weight.detach()) / per_cell
+    relative = relative.to(at_least_single(weight))
     if limited:
         kept = relative.detach().clamp(-1, 1)
         # At 0 the two devices of a pair would both have the gradient; a positive one has its own.
@@ -118,7 +132,7 @@ def nominal(
     g = mapping.encode(relative, cell.g_min, cell.g_max)
     cells = g if gated else None
     decoded = mapping.decode(effective(g, hardware, geometry), cell.g_min, cell.g_max)
-    slices = decoded * per_cell  # (slices, out, rows)
+    slices = (decoded * per_cell).to(weight.dtype)  # (slices, out, rows)
     if not through and differentiable(weight):
         # Straight through: the gradient takes the way of the most significant slice.
         slices = torch.cat(

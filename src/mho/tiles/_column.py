@@ -21,7 +21,8 @@ class Signal(NamedTuple):
     y: Tensor
     """Drive steps times the model's units of weight, times `unit`: range x scale."""
     unit: Tensor | None
-    """None where y is in range x scale already, or where nothing acts on the columns."""
+    """None where y is in range x scale already, or where nothing acts on the columns. Otherwise y
+    is what products and sums made, which their backward passes do without."""
     variance: Tensor | None
     """Variance of the noise of the cells, or of the rule by which they add up, in range x scale.
     It is not drawn yet: the variances of several phases, and of the output noise, add up to that of

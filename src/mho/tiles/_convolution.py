@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..ops import UnbuiltRows, patches_in_one_pass, unbuilt_rows
 from ._geometry import ColumnSlice, Geometry, pad_slices, sum_slices
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -180,6 +181,10 @@ class Convolution(Geometry):
         """(B, C, ...) -> (N, G, rows)."""
         return Patches(**_fields(self)).vectors_of(x)
 
+    def unbuilt_vectors(self, x: Tensor) -> UnbuiltRows | None:
+        """(B, C, ...) -> (N, rows)."""
+        return Patches(**_fields(self)).unbuilt_vectors(x)
+
     def combine(self, y: Tensor, like: Tensor) -> Tensor:
         """(B, out, ...)."""
         if self.parts * self.slices > 1:
@@ -196,10 +201,6 @@ class Convolution(Geometry):
         peaks = y.abs().amax((0, *range(2, y.dim())))  # (G R S o,)
         peaks = peaks.reshape(self.groups, self.parts, self.slices, -1)
         return peaks.permute(1, 2, 0, 3).reshape(self.parts, -1)
-
-    def largest(self, v: Tensor) -> Tensor:
-        """Not defined here: a pixel belongs to many vectors; see `vectors`."""
-        raise TypeError("the largest input of a vector needs the geometry `vectors`")
 
     @property
     def vectors(self) -> Geometry:
@@ -223,14 +224,28 @@ class Convolution(Geometry):
 class Patches(Convolution):
     """A convolution as a matrix product over explicit patches: memory times K, vectors apart."""
 
+    def _padded(self, x: Tensor) -> Tensor:
+        flat = [n for pair in reversed(self.padding) for n in pair]
+        if not any(flat):
+            return x
+        return F.pad(x, flat, mode="constant" if self.mode == "zeros" else self.mode)
+
+    def unbuilt_vectors(self, x: Tensor) -> UnbuiltRows | None:
+        """(B, C, ...) -> (N, rows)."""
+        if self.transposed or self.groups > 1:
+            return None
+        return unbuilt_rows(self._padded(x), self.kernel, self.stride, self.dilation)
+
     def _patches(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, *spatial, C, K)."""
         stride = self.stride
         if self.transposed:
             x, stride = self._stuffed(x), (1,) * len(self.kernel)
         else:
-            flat = [n for pair in reversed(self.padding) for n in pair]
-            x = F.pad(x, flat, mode="constant" if self.mode == "zeros" else self.mode)
+            x = self._padded(x)
+        rows = patches_in_one_pass(x, self.kernel, stride, self.dilation)
+        if rows is not None:
+            return rows.flip(-1) if self.transposed else rows
         for d, size in enumerate(self.kernel):
             reach = self.dilation[d] * (size - 1) + 1
             x = x.unfold(2 + d, reach, stride[d])[..., :: self.dilation[d]]
@@ -323,10 +338,6 @@ class Patches(Convolution):
             spans += pairwise(edges)
             start += size
         return spans
-
-    def largest(self, v: Tensor) -> Tensor:
-        """(N, G, R, 1)."""
-        return v.abs().amax(-1, keepdim=True)
 
     def on_rows(self, values: Tensor) -> Tensor:
         """(R, 1)."""

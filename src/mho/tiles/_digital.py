@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..circuits import Fixed, Float
+from ..circuits import Constants, Fixed, Float
 from ..errors import RangeError
 from ._geometry import Geometry
 from ._hardware import Hardware
@@ -17,17 +17,14 @@ from ._read_out import digital_factor, gain_on_columns, learns_gain
 class Watch(Protocol):
     """Looks at what a digital unit computes."""
 
-    def __call__(
-        self, y: Tensor, exact: Tensor, beyond: list[Tensor], scale: Tensor, setting: Setting
-    ) -> None:
+    def __call__(self, y: Tensor, exact: Tensor, beyond: list[Tensor], setting: Setting) -> None:
         """Take in one product.
 
         Args:
             y: the unit's outputs.
             exact: what floating point makes of the same inputs and parameters.
             beyond: which outputs were above, and which below, what the unit can hold.
-            scale: of each column, (row-slices, columns).
-            setting: the product's setting.
+            setting: the product's setting, of those outputs that share their drivers.
         """
 
 
@@ -119,18 +116,18 @@ def digital_output(
     """
     unit, spec = setting.operand.unit, setting.hardware.digital
     assert unit is not None
-    scale, offset = _scales(input_range, setting), unit.offset
-    scale, offset = scale.to(y.dtype), offset.to(y.dtype)
-    step = None if unit.step is None else unit.step.to(y.dtype)
+    scale, step = _scales(input_range, setting).to(y.dtype), unit.step
+    step = None if step is None else step.to(y.dtype)
     y = y if on_vectors is None else y * on_vectors.to(y.dtype)
     sums = _Layout(setting, like)
-    scale, offset = _held(scale, offset, step, sums)
+    constants = _held(Constants(scale, unit.offset.to(y.dtype), step), sums)
     if unit.watch is None:
-        return spec.affine(y, scale, offset, step, sums)
+        return spec.affine(y, constants, sums)
     wide, beyond = y.detach().double(), []
-    exact = Float().affine(wide, scale.double(), offset.double(), step, sums)
-    out = spec.affine(y, scale, offset, step, sums, beyond)
-    unit.watch(out.detach(), exact.detach(), beyond, scale.detach(), setting)
+    precise = Constants(constants.scale.double(), constants.offset.double(), step)
+    exact = Float().affine(wide, precise, sums)
+    out = spec.affine(y, constants, sums, beyond)
+    unit.watch(out.detach(), exact.detach(), beyond, setting)
     return out
 
 
@@ -156,32 +153,30 @@ def _scales(input_range: Tensor | float, setting: Setting) -> Tensor:
     return scale * shifts(setting)[0]
 
 
-def _held(
-    scale: Tensor, offset: Tensor, step: Tensor | None, sums: _Layout
-) -> tuple[Tensor, Tensor]:
+def _held(constants: Constants, sums: _Layout) -> Constants:
     """Refuse parameters that the unit cannot hold; where nothing can be raised, make them nan."""
-    spec = sums.setting.hardware.digital
     with torch.no_grad():
-        fit = spec.fits(scale, offset, step, sums.arrays)
+        fit = sums.setting.hardware.digital.fits(constants, sums.arrays)
     try:
         known = not torch.compiler.is_compiling() and all(bool(each.all()) for each in fit)
     except RuntimeError:  # under vmap, and with fake tensors, values are not known
         known = False
     else:
         if not known and not torch.compiler.is_compiling():
-            raise RangeError(_misfit(scale, offset, step, sums, fit))
+            raise RangeError(_misfit(constants, sums, fit))
     if known:
-        return scale, offset
-    return tuple(torch.where(ok, v, torch.nan) for ok, v in zip(fit, (scale, offset), strict=True))  # pyright: ignore
+        return constants
+    scale, offset = (
+        torch.where(ok, v, torch.nan) for ok, v in zip(fit, constants[:2], strict=True)
+    )
+    return constants._replace(scale=scale, offset=offset)
 
 
-def _misfit(
-    scale: Tensor, offset: Tensor, step: Tensor | None, sums: _Layout, fit: tuple[Tensor, Tensor]
-) -> str:
+def _misfit(constants: Constants, sums: _Layout, fit: tuple[Tensor, Tensor]) -> str:
     """Say how many parameters do not fit, and what they are."""
     unit = sums.setting.operand.unit
     problems = []
-    for what, values, ok in zip(("scales", "offsets"), (scale, offset), fit, strict=True):
+    for what, values, ok in zip(("scales", "offsets"), constants[:2], fit, strict=True):
         out = values.detach()[~ok]
         if out.numel():
             span = f"{float(out.min()):.4g} to {float(out.max()):.4g}"
@@ -189,5 +184,5 @@ def _misfit(
     name = unit.name if unit else ""
     return (
         f"{name}: the digital unit cannot hold {' and '.join(problems)}; "
-        f"{sums.setting.hardware.digital.holds(step, sums.arrays)}."
+        f"{sums.setting.hardware.digital.holds(constants.step, sums.arrays)}."
     )

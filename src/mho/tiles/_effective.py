@@ -22,6 +22,17 @@ def effective(g: Tensor, hardware: Hardware, geometry: Geometry) -> Tensor:
     """
     if not hardware.array_acts:
         return g
+    single = g.to(at_least_single(g))
+    return _computed(single, hardware, geometry).to(g.dtype)
+
+
+def at_least_single(like: Tensor) -> torch.dtype:
+    """Return the precision in which circuits are solved: half has no digits for siemens."""
+    return torch.promote_types(like.dtype, torch.float32)
+
+
+def _computed(g: Tensor, hardware: Hardware, geometry: Geometry) -> Tensor:
+    """See `effective`."""
     if hardware.cell.signed:  # stands for a pair, one of which is off
         positive, negative = _devices(devices(g), hardware, geometry).chunk(2)
         return positive - negative

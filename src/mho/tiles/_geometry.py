@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..mapping import Partition
+from ..ops import UnbuiltRows
 
 
 def pad_slices(x: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -117,6 +118,10 @@ class Geometry(ABC):
     def vectors_of(self, x: Tensor) -> Tensor:
         """Return a layer's input as (vectors, groups, rows), in the order of `by_output`."""
 
+    def unbuilt_vectors(self, x: Tensor) -> UnbuiltRows | None:
+        """Return `vectors_of` where it would repeat numbers, and a kernel can do without."""
+        return None
+
     @property
     def groups(self) -> int:
         """Groups of channels, each with its own inputs and outputs."""
@@ -133,10 +138,6 @@ class Geometry(ABC):
     @abstractmethod
     def column_peaks(self, y: Tensor) -> Tensor:
         """Return the largest |y| of every physical column of a product, (R, columns)."""
-
-    @abstractmethod
-    def largest(self, v: Tensor) -> Tensor:
-        """Return max |v| per row-slice and input vector, to divide a split input by."""
 
     def sliced(self, v: Tensor) -> Tensor:
         """View a split input so that its row-slices have an axis of their own."""
@@ -207,10 +208,6 @@ class Dense(Geometry):
     def column_peaks(self, y: Tensor) -> Tensor:
         """(R, columns)."""
         return y.abs().amax(self.vector_axis).reshape(self.parts, -1)
-
-    def largest(self, v: Tensor) -> Tensor:
-        """(..., 1)."""
-        return v.abs().amax(-1, keepdim=True)
 
     def on_rows(self, values: Tensor) -> Tensor:
         """(R, 1, 1), or a scalar."""

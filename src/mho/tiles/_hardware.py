@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
@@ -112,8 +113,21 @@ class Hardware(Spec):
         ) or combine.cells_misfit(self.cell.g_min, complementary)
         if problem is None and not combine.plain and self.cell.signed:
             problem = "a cell of signed conductance stands for two; give one of single devices"
+        if problem is None and combine.analog_sum and self._digital_decoding:
+            problem = (
+                "with a gain, amplifiers read the devices of a weight against each other, and "
+                "nothing is added digitally: give a mapping without digital slices and with both "
+                "signs on the array, such as differential, ternary, or `reference: cell`"
+            )
         if problem is not None:
             raise ValueError(f"array.combine: {combine.kind}: {problem}")  # pyright: ignore
+
+    @property
+    def _digital_decoding(self) -> bool:
+        """Whether the digital side adds something to the signals of a weight's devices."""
+        mapping, cell = self.mapping, self.cell
+        silent = mapping.decode(torch.zeros(mapping.planes, 1, 1), cell.g_min, cell.g_max)
+        return len(mapping.significance) > 1 or bool(silent.any())
 
     def _check_codes(self) -> None:
         cell, mapping = self.cell, self.mapping

@@ -9,8 +9,9 @@ stands for, so the relative weight of the formulas is weight / s. No second matr
 normalize: relative signals are made on the (smaller) side of the outputs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -21,11 +22,11 @@ from ..errors import LifecycleError
 from ..ops import differentiable, plus, sign_codes, times, to_codes
 from ._column import Signal, column_signal, driven
 from ._digital import digital_output, shifts
-from ._geometry import Geometry
+from ._geometry import ColumnSlice, Geometry
 from ._hardware import Hardware
 from ._operand import Operand, Setting
-from ._range import drive
-from ._read_out import converted, digital_factor, gain_on_columns, learns_gain, saturated
+from ._range import drive, largest_drive, largest_input
+from ._read_out import any_saturated, converted, digital_factor, gain_on_columns, learns_gain
 
 
 class _Input(NamedTuple):
@@ -39,6 +40,8 @@ class _Input(NamedTuple):
     """r broadcastable to split inputs and to products, where it differs from vector to vector."""
     coded: bool = False
     """Whether v has its levels already."""
+    laid: Callable[[], Tensor] | None = None
+    """Lays the input on the rows, for further reads of one that has its levels already."""
 
 
 def mvm(
@@ -107,7 +110,7 @@ def _pieces(
     if hardware.vectors_apart:
         geometry = geometry.vectors
     full = float(hardware.dac.half_steps or 1)
-    given = _relative(geometry.split(x), operand, hardware, geometry)
+    given = _relative(x, operand, hardware, geometry)
     if not hardware.arrays_apart or len(geometry.partition.columns) == 1:
         yield given, Setting(operand, hardware, geometry, full, hits)
         return
@@ -115,7 +118,14 @@ def _pieces(
         part = operand.outputs(piece.outputs)
         setting = Setting(part, hardware, piece.geometry, full, hits)
         vectors = None if given.on_vectors is None else piece.inputs(given.on_vectors)
-        yield given._replace(v=piece.inputs(given.v), on_vectors=vectors), setting
+        own = given._replace(v=piece.inputs(given.v), on_vectors=vectors)
+        if given.laid is not None:
+            own = own._replace(laid=partial(_part, given.laid, piece))
+        yield own, setting
+
+
+def _part(laid: Callable[[], Tensor], piece: ColumnSlice) -> Tensor:
+    return piece.inputs(laid())
 
 
 def _outputs(given: _Input, setting: Setting) -> Tensor:
@@ -132,18 +142,23 @@ def _product(given: _Input, x: Tensor, setting: Setting) -> Tensor:
     return setting.geometry.combine(y, x)
 
 
-def _relative(v: Tensor, operand: Operand, hardware: Hardware, geometry: Geometry) -> _Input:
-    """Find the range r and divide by it. Division makes x = r exactly 1, inside the limits."""
-    rule, stored = hardware.dac.range, operand.input_range
+def _relative(x: Tensor, operand: Operand, hardware: Hardware, geometry: Geometry) -> _Input:
+    """Lay an input on the rows, find the range r, and divide by it.
+
+    Division makes x = r exactly 1, inside the limits.
+    """
+    rule, dac, stored = hardware.dac.range, hardware.dac, operand.input_range
+    steps = None if dac.half_steps is None or dac.bits == 1 else float(dac.half_steps)
+    if rule is not None and rule.dynamic and steps is not None and dac.rounding == "nearest":
+        return _with_levels(x, steps, geometry)
+    v = geometry.split(x)
     if rule is None:
         return _Input(v, 1.0, None)
     if rule.dynamic:
-        # A vector of zeros has any range; the smallest normal number keeps 0 / r at 0.
-        largest = geometry.largest(v.detach()).clamp(min=torch.finfo(v.dtype).tiny)
+        largest = largest_input(v)
         return _Input(v / largest, 1.0, largest)
     # Nobody needs the input as it was before its levels.
-    whole = not hardware.arrays_apart and hardware.dac.bits != 1
-    steps = float(hardware.dac.half_steps) if whole and hardware.dac.half_steps else None
+    whole = not hardware.arrays_apart and dac.bits != 1
     if isinstance(rule, Fixed):
         r, on_columns = v.new_full((), rule.value), rule.value
     elif stored is None:
@@ -151,12 +166,25 @@ def _relative(v: Tensor, operand: Operand, hardware: Hardware, geometry: Geometr
     else:
         r, on_columns = geometry.on_rows(stored.detach().to(v.dtype)), stored.detach()[:, None]
     if isinstance(rule, Learned):
-        return _Input(_learned(v, operand, geometry, steps), on_columns, None, whole)
+        return _Input(
+            _learned(v, operand, geometry, steps if whole else None), on_columns, None, whole
+        )
     if whole and differentiable(v):
         return _Input(drive(v, r, steps), on_columns, None, whole)
     # A stored range is a digital limit: halving the drive does not let more of the input through.
     stays = rule.stored and hardware.adc.overflow == "retry"
     return _Input((v / r).clamp(-1.0, 1.0) if stays else v / r, on_columns, None)
+
+
+def _with_levels(x: Tensor, steps: float, geometry: Geometry) -> _Input:
+    """Divide each vector by its largest, and round."""
+    rows = geometry.unbuilt_vectors(x) if geometry.parts == 1 else None
+    if rows is None:
+        v = geometry.split(x)
+        codes, largest = largest_drive(v, steps)
+        return _Input(codes, 1.0, largest, coded=True, laid=lambda: v)
+    codes, largest = (t[:, None, None] for t in rows.driven_by_largest(steps))
+    return _Input(codes, 1.0, largest, coded=True, laid=lambda: geometry.split(x))
 
 
 def _learned(v: Tensor, operand: Operand, geometry: Geometry, steps: float | None) -> Tensor:
@@ -165,7 +193,7 @@ def _learned(v: Tensor, operand: Operand, geometry: Geometry, steps: float | Non
     assert stored is not None
     r, share = (geometry.on_slices(t) for t in (stored.to(v.dtype), geometry.occupied(v)))
     if clipped is not None:
-        clipped = torch.stack([geometry.on_slices(t.to(v.dtype)) for t in clipped])
+        clipped = clipped.to(v.dtype).reshape(2, *r.shape)
     return drive(geometry.sliced(v), r, steps, share, clipped).reshape(v.shape)
 
 
@@ -184,7 +212,7 @@ def _codes(given: _Input, setting: Setting) -> Tensor:
 
 
 def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
-    """One read of split inputs: outputs per physical column, and which hit the ADC's bound.
+    """One read of split inputs: outputs per physical column, and which arrays hit the ADC's bound.
 
     For a digital unit of its own arithmetic, the outputs are the converters' as they are.
     """
@@ -209,12 +237,13 @@ def _read(given: _Input, setting: Setting) -> tuple[Tensor, Tensor | None]:
             continue
         y = converted(signal, setting)
         if retry:
-            hits = saturated(y, setting) if hits is None else hits | saturated(y, setting)
+            hit = any_saturated(y, setting)
+            hits = hit if hits is None else hits | hit
         y = y if phase.factor == 1 else times(y, phase.factor)
         total = y if total is None else plus(total, y)
     if whole is not None:
         total = converted(whole, setting, merged)
-        hits = saturated(total, setting) if retry else None
+        hits = any_saturated(total, setting) if retry else None
     if total is None:
         raise TypeError(f"the scheme {scheme!r} has no phase")
     if merged is None and factor is not None:
@@ -250,32 +279,31 @@ def _with_retries(given: _Input, setting: Setting) -> Tensor:
     """
     axis = setting.geometry.vector_axis
     y, hit = _read(given, setting)
-    hit = _by_array(hit)
+    assert hit is not None
     limit = min(1000.0, 0.25 * setting.full) if setting.hardware.dac.half_steps else 1000.0
     factor, again = 1.0, _vectors_with(hit, axis)
     hit = hit.index_select(axis, again)
     while again.numel() and factor <= limit:
         factor *= 2
-        vectors = given.on_vectors
-        part = _Input(
-            given.v.index_select(axis, again) / factor,
-            given.on_columns,
-            None if vectors is None else vectors.index_select(axis, again),
-        )
-        read, saturates = _read(part, setting)
+        read, saturates = _read(_halved(given, factor, axis, again), setting)
         kept = y.index_select(axis, again)
         y = y.index_copy(axis, again, torch.where(hit, factor * read, kept))
-        hit = hit & _by_array(saturates)
+        assert saturates is not None
+        hit = hit & saturates
         left = _vectors_with(hit, axis)
         again, hit = again[left], hit.index_select(axis, left)
     return y
 
 
-def _by_array(hit: Tensor | None) -> Tensor:
-    """Whether any column of an array hit its bound, for each array and vector."""
-    if hit is None:
-        raise TypeError("no phase reached the ADC")
-    return hit.any(-1, keepdim=True)
+def _halved(given: _Input, factor: float, axis: int, which: Tensor) -> _Input:
+    """Return some vectors of an input, each drive divided by a power of 2."""
+    v, vectors = (given.v if given.laid is None else given.laid()), given.on_vectors
+    v, vectors = (None if t is None else t.index_select(axis, which) for t in (v, vectors))
+    assert v is not None
+    if given.laid is not None:
+        assert vectors is not None
+        v = v / vectors
+    return _Input(v / factor, given.on_columns, vectors)
 
 
 def _vectors_with(hit: Tensor, axis: int) -> Tensor:

@@ -1,10 +1,12 @@
 """Arrays whose network depends on the input: what their wires take off each column's signal."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
 from ..circuits import WireNetwork
-from ._effective import column_spans, devices
+from ._effective import at_least_single, column_spans, devices
 from ._operand import Setting
 
 
@@ -18,17 +20,23 @@ def network_drop(drive: Tensor, setting: Setting) -> Tensor:
     assert wires is not None
     assert cells is not None
     geometry = setting.geometry
-    x = _by_group(drive / setting.full)  # (N, G, R, k)
+    x = _by_group(drive.to(at_least_single(drive)) / setting.full)  # (N, G, R, k)
     sizes, per_group = list(geometry.partition.rows), geometry.out // geometry.groups
     found, start = [], 0
-    for span in column_spans(geometry):
-        own = cells[:, start : start + span].to(x.dtype).split(sizes, dim=2)
-        drives = x[:, start // per_group].unbind(1)
-        lost = [_lost(g, v[:, : g.shape[2]], setting) for g, v in zip(own, drives, strict=True)]
-        found.append(torch.stack(lost, dim=1))  # (N, R, S, span)
-        start += span
+    with _without_autocast(x):
+        for span in column_spans(geometry):
+            own = cells[:, start : start + span].to(x.dtype).split(sizes, dim=2)
+            drives = x[:, start // per_group].unbind(1)
+            lost = [_lost(g, v[:, : g.shape[2]], setting) for g, v in zip(own, drives, strict=True)]
+            found.append(torch.stack(lost, dim=1))  # (N, R, S, span)
+            start += span
     drop = torch.cat(found, dim=3).unflatten(3, (geometry.groups, per_group)).movedim(3, 1)
     return _as_product(drop, drive.dim())
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Half precision has no digits for the difference of two currents."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def _lost(g: Tensor, x: Tensor, setting: Setting) -> Tensor:

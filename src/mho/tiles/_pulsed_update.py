@@ -8,7 +8,16 @@ from torch import Tensor
 
 from ..cells import OneSidedPair
 from ..errors import DataError
-from ..ops import Trains, add_coincidences, add_rounded_products, normals
+from ..ops import (
+    SLOTS,
+    Key,
+    Trains,
+    UnbuiltRows,
+    add_coincidences,
+    add_patch_coincidences,
+    add_rounded_products,
+    normals,
+)
 from ._pulses import Plan, Pulses, mean_shares, plan, probabilities, stochastic_trains
 from ._samples import Samples
 
@@ -74,12 +83,17 @@ def pulsed_update(
     shape = (devices, 4 if moments else 2, *array.shape)
     totals = torch.zeros(shape, dtype=dtype, device=array.place)
     seen, limited, limit = first, 0.0, float("inf")
-    for x, d in samples.chunks():
+    in_one = pulses.train == "stochastic" and pulses.fidelity == "batch" and array.together
+    for x, d in samples.pieces(unbuilt=in_one):
         how = plan(x, d, rate, array.granularity, pulses)
         limited, limit = limited + how.saturated * len(x), min(limit, how.limit)
-        trains = None
+        trains, keys = None, (array.stream.key("x trains"), array.stream.key("d trains"))
+        if isinstance(x, UnbuiltRows):
+            if _add_unbuilt(x, d, how, seen, array.updates, keys, totals[0]):
+                seen += len(x)
+                continue
+            x = x.built()
         if pulses.train == "stochastic" and not moments:
-            keys = array.stream.key("x trains"), array.stream.key("d trains")
             trains = stochastic_trains(x, d, how, seen, array.updates, keys)
         turns = None if array.together else array.turns(len(x), seen).to(x.device)
         for k in range(devices):
@@ -94,6 +108,18 @@ def pulsed_update(
         seen += len(x)
     swing = 0.0 if pulses.fidelity == "pulse" else _apply(array, totals, reduce)
     return Saturation(limited / max(seen - first, 1), limit, swing)
+
+
+def _add_unbuilt(
+    x: UnbuiltRows, d: Tensor, how: Plan, first: int, step: int, keys: tuple[Key, Key],
+    total: Tensor,
+) -> bool:  # fmt: skip
+    """Add counts without building x or trains; return whether that was possible."""
+    slots = how.slots.int()
+    if int(slots.max()) > SLOTS:
+        return False
+    gains = how.gain_x, how.gain_d
+    return add_patch_coincidences(x, d, gains, slots, first, step, keys, *total)
 
 
 def _only(trains: Trains, piece: _Piece) -> Trains:

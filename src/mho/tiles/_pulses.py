@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..errors import DataError
-from ..ops import SLOTS, Key, Trains, bernoulli_words
+from ..ops import SLOTS, Key, Trains, UnbuiltRows, bernoulli_words, row_peaks
 from ..spec import Spec
 
 TINY = 1e-30  # keeps quotients of zero finite
@@ -79,13 +79,16 @@ class Plan(NamedTuple):
     limit: float
 
 
-def plan(x: Tensor, d: Tensor, rate: float, granularity: float, pulses: Pulses) -> Plan:
+def plan(
+    x: Tensor | UnbuiltRows, d: Tensor, rate: float, granularity: float, pulses: Pulses
+) -> Plan:
     """Return how samples x (n, rows) and d (n, out) become trains at a rate > 0.
 
     Raises:
         DataError: a sample is not finite.
     """
-    most_x, most_d = x.abs().amax(1), d.abs().amax(1)
+    most_x = row_peaks(x) if isinstance(x, Tensor) else x.peaks()
+    most_d = row_peaks(d)
     product = most_x * most_d
     if not bool(torch.isfinite(product).all()):
         raise DataError(
@@ -97,12 +100,13 @@ def plan(x: Tensor, d: Tensor, rate: float, granularity: float, pulses: Pulses) 
         slots = torch.minimum(needed.ceil(), slots)
     slots = torch.where(product > 0, slots, 0.0)
     gain_x = gain_d = (rate / (granularity * slots.clamp(min=1.0))).sqrt()
-    worst = torch.maximum(gain_x * most_x, gain_d * most_d).square()
     if pulses.update_management:
         fit = (pulses.slots / needed.clamp(min=TINY)).clamp(max=1.0)
         ratio = (most_x.clamp(min=TINY) / (most_d * fit).clamp(min=TINY)).sqrt()
         gain_x, gain_d = gain_x / ratio, gain_d * ratio
         worst = needed / pulses.slots  # the product of both sides saturates
+    else:
+        worst = torch.maximum(gain_x * most_x, gain_d * most_d).square()
     limit = rate / max(float(worst.max()), TINY) if len(x) else float("inf")
     saturated = float((worst > 1 + 1e-5).float().mean()) if len(x) else 0.0
     return Plan(gain_x, gain_d, slots, saturated, limit)

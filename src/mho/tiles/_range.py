@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops import drive_gradients, drive_in_one_pass, signed
+from ..ops import drive_by_largest, drive_gradients, drive_in_one_pass, signed, times
 
 
 class _Drive(torch.autograd.Function):
@@ -91,3 +91,43 @@ def drive(
     # Axes over which one range is shared; none for a scalar range, which is shared by everything.
     shared = [d for d in range(x.dim()) if d < offset or r.shape[d - offset] == 1]
     return _Drive.apply(x, r, occupied, clipped, tuple(shared) if r.dim() else (), steps)
+
+
+class _DriveByLargest(torch.autograd.Function):
+    """See `largest_drive`."""
+
+    @staticmethod
+    @signed
+    def forward(x: Tensor, steps: float) -> tuple[Tensor, Tensor]:
+        done = drive_by_largest(x, steps)
+        if done is not None:
+            return done
+        largest = largest_input(x)
+        return (x / largest).mul_(steps).round_(), largest
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.steps, largest = inputs[1], output[1]
+        ctx.save_for_backward(largest)
+        ctx.mark_non_differentiable(largest)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None]:
+        (largest,) = ctx.saved_tensors
+        return times(grad / largest, ctx.steps), None  # 1 / largest may overflow
+
+
+def largest_input(x: Tensor) -> Tensor:
+    """Return max |x| of each vector, (..., 1) for x (..., k).
+
+    A vector of zeros has any range; the smallest normal number keeps 0 / r at 0.
+    """
+    return x.detach().abs().amax(-1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny)
+
+
+def largest_drive(x: Tensor, steps: float) -> tuple[Tensor, Tensor]:
+    """Return round(steps x / r) and r, the `largest_input` of each vector.
+
+    Rounding has the gradient 1, and r none.
+    """
+    return _DriveByLargest.apply(x, steps)

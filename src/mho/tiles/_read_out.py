@@ -5,7 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from ..ops import converted_codes, differentiable, plus, standard_normal_like, times
+from ..ops import (
+    converted_codes,
+    differentiable,
+    plus,
+    row_peaks,
+    standard_normal_like,
+    times,
+)
 from ._column import Signal
 from ._converters import coded
 from ._operand import Setting
@@ -48,6 +55,7 @@ def converted(signal: Signal, setting: Setting, after: Tensor | None = None) -> 
         after=y.new_ones(()) if after is None else setting.on_columns(after, y),
         limit=math.inf if limit is None or adc.overflow == "extend" else float(half or limit),
         rounding=adc.rounding if half else None,
+        spare=signal.unit is not None,
     )
     if setting.hits is not None and limit is not None:
         setting.hits.append(saturated(y, setting))
@@ -99,7 +107,17 @@ def _curved(signal: Signal, setting: Setting) -> Tensor:
 
 def saturated(y: Tensor, setting: Setting) -> Tensor:
     """Tell which outputs of `converted` are at the ADC's bound."""
-    return y.abs() >= (setting.hardware.adc.half_steps or _limit(setting) or math.inf)
+    return y.abs() >= _bound(setting)
+
+
+def any_saturated(y: Tensor, setting: Setting) -> Tensor:
+    """Tell for which arrays and vectors any column is at the ADC's bound, (..., 1)."""
+    return row_peaks(y)[..., None] >= _bound(setting)
+
+
+def _bound(setting: Setting) -> float:
+    """What outputs of `converted` are limited to."""
+    return setting.hardware.adc.half_steps or _limit(setting) or math.inf
 
 
 def digital_factor(input_range: Tensor | float, setting: Setting) -> Tensor | None:

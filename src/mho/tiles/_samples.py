@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..ops import UnbuiltRows
+
 
 class Vectors(Protocol):
     """Something that becomes pairs of vectors, in pieces of bounded size."""
@@ -14,8 +16,8 @@ class Vectors(Protocol):
         """Return the number of vectors."""
         ...
 
-    def chunks(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """Yield inputs x (n, rows) and errors d (n, out)."""
+    def pieces(self, *, unbuilt: bool = True) -> Iterable[tuple[Tensor | UnbuiltRows, Tensor]]:
+        """Yield inputs x (n, rows), not built if they may and can be, and errors d (n, out)."""
         ...
 
     def largest(self) -> tuple[Tensor, Tensor]:
@@ -32,7 +34,7 @@ class Pair:
     def __len__(self) -> int:
         return len(self.x)
 
-    def chunks(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def pieces(self, *, unbuilt: bool = True) -> Iterable[tuple[Tensor, Tensor]]:
         """Yield all of it."""
         yield self.x, self.d
 
@@ -66,13 +68,19 @@ class Samples:
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield float32 x and d, piece by piece, in their order."""
+        for x, d in self.pieces(unbuilt=False):
+            assert isinstance(x, Tensor)
+            yield x, d
+
+    def pieces(self, *, unbuilt: bool = True) -> Iterator[tuple[Tensor | UnbuiltRows, Tensor]]:
+        """Yield the same; x comes without being built where that is possible."""
+        unbuilt = unbuilt and self.inputs is None
         for part in self.parts:
-            for x, d in part.chunks():
-                x, d = x.float(), d.float()
-                yield (
-                    x if self.inputs is None else x * self.inputs,
-                    d if self.outputs is None else d * self.outputs,
-                )
+            for x, d in part.pieces(unbuilt=unbuilt):
+                d = d.float()
+                if isinstance(x, Tensor):
+                    x = x.float() if self.inputs is None else x.float() * self.inputs
+                yield x, d if self.outputs is None else d * self.outputs
 
     def signed(self, inputs: Tensor | None = None, outputs: Tensor | None = None) -> "Samples":
         """Return the same samples with the signs of rows (rows,) and outputs (out,) changed."""

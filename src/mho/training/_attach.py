@@ -95,7 +95,6 @@ def attach(
     """
     if not isinstance(algorithm, Algorithm):
         raise SpecError(f"algorithm must be such as mho.TikiTaka(), got {algorithm!r}.")
-    check_backward(backward)
     for name, value in (("scale", scale), ("fill", fill), ("largest_error", largest_error)):
         if value is not None and not 0 < value < float("inf"):
             raise RangeError(f"{name}={value!r} must be positive and finite.")
@@ -111,6 +110,7 @@ def attach(
         )
     check_sites(model, found)
     for site in found:
+        check_backward(backward, site.crossbar.hardware)
         learning_rate(groups[id(site.weight)], site.name)
         if not all_finite(site.weight):
             raise DataError(f"{site.name} has values that are not finite; nothing was attached.")

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ..errors import CheckpointError, DataError, LifecycleError, SpecError
 from ..nn import Recorded
+from ..ops import all_finite
 from ..tiles import Samples
 from ._algorithm import Algorithm
 from ._layers import Layer, check_unchanged, groups_of, learning_rate, write
@@ -239,7 +240,7 @@ class Attached:
             records = [replace(each, factor=each.factor / parallel.size) for each in records]
         if self._largest is not None:
             records = [replace(record, largest_error=self._largest) for record in records]
-        finite = all(bool(torch.isfinite(record.d).all()) for record in records)
+        finite = all(all_finite(record.d) for record in records)
         if parallel is not None:  # processes go on, or do not, together
             finite = not parallel.most((float(not finite),), layer.state.matrix.place)[0]
         if finite:
