@@ -11,6 +11,7 @@ from mho.ops import (
     _one_pass,
     _threads,
     converted_codes,
+    row_peaks,
     settled_limits,
     standard_normal_like,
     with_noise,
@@ -319,3 +320,14 @@ def test_a_kernels_failure_is_the_callers(team, monkeypatch):
             over_rows(fails, 8)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_noise_and_limits_leave_the_memory_of_weights_resizable():
+    """Sharding frees and allocates it at every step."""
+    weight, gain = torch.nn.Parameter(seeded(40, 33)), torch.nn.Parameter(torch.ones(33))
+    with_noise(weight, torch.full((), 0.1))
+    settled_limits(weight.detach(), 2.5)
+    row_peaks(weight)
+    converted_codes(seeded(60, 33), gain, after=torch.ones(()))
+    assert weight.untyped_storage().resizable()
+    assert gain.untyped_storage().resizable()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._one_pass import flat, in_memory, laid, over_chunks, over_lines
+from ._one_pass import borrowed, flat, in_memory, laid, over_chunks, over_lines
 
 
 def drive_in_one_pass(x: Tensor, r: Tensor, steps: float | None) -> Tensor | None:
@@ -60,7 +60,7 @@ def row_peaks(x: Tensor) -> Tensor:
 
     rows = x.view(-1, x.shape[-1])
     most = x.new_empty(len(rows))
-    over_lines(kernel, rows.numpy(), most.numpy())
+    over_lines(kernel, borrowed(rows), most.numpy())
     return most.view(x.shape[:-1])
 
 

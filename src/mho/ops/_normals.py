@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._one_pass import flat, in_memory, laid, over_chunks, random_key
+from ._one_pass import borrowed, flat, in_memory, laid, over_chunks, random_key
 from ._reuse import signed, straight_through
 
 
@@ -37,7 +37,7 @@ class _WithNoise(torch.autograd.Function):
 
         shape, (spreads,) = found
         y = torch.empty_like(x)
-        given = flat(x), shape, *spreads, random_key(), flat(y)
+        given = borrowed(x).reshape(-1), shape, *spreads, random_key(), flat(y)
         over_chunks(add_noise, x.numel(), *given, draws=True)
         return y
 

@@ -63,6 +63,14 @@ def flat(x: Tensor) -> np.ndarray:
     return x.detach().numpy().reshape(-1)
 
 
+def borrowed(x: Tensor) -> np.ndarray:
+    """View a tensor that may share a Parameter's memory.
+
+    `numpy` would for ever forbid to resize that memory, which sharding does at every step.
+    """
+    return np.from_dlpack(x.detach())
+
+
 def laid(x: Tensor, *others: Tensor | None) -> tuple[tuple[int, ...], list[Laid]] | None:
     """See signals as (a, m, l) such that every parameter steps evenly along each of these axes.
 
@@ -75,9 +83,13 @@ def laid(x: Tensor, *others: Tensor | None) -> tuple[tuple[int, ...], list[Laid]
         return None
     sizes, steps = found
     return sizes, [
-        ABSENT if t is None else Laid(t.detach().numpy().ravel(), step)
+        ABSENT if t is None else Laid(_values(t), step)
         for t, step in zip(others, steps, strict=True)
     ]
+
+
+def _values(t: Tensor) -> np.ndarray:
+    return (borrowed(t) if t.requires_grad else t.numpy()).ravel()
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._one_pass import in_memory, over_lines
+from ._one_pass import borrowed, in_memory, over_lines
 
 RATIO = 1 - 1e-4  # what falls by less has settled
 PASSES = 20
@@ -49,7 +49,7 @@ def _in_one_pass(rows: Tensor, sigma: float) -> Tensor:
     """`settled_limits` by a kernel, of which each row goes as many rounds as the slowest one."""
     from ._weight_kernels import settle
 
-    n, values = len(rows), rows.detach().numpy()
+    n, values = len(rows), borrowed(rows)
     once, bound = np.empty(n, np.float32), np.empty(n, np.float32)
     new, rounds = np.empty(n, np.float32), np.zeros(n, np.int64)
     constants = np.float32(sigma), np.float32(RATIO)
