@@ -187,14 +187,21 @@ def peaks(start, stop, rows, largest):
 
 
 @kept
-def driven_by_largest(start, stop, vectors, full, v, largest):
-    """Fill largest (n,) with the peaks of vectors, and v with round(full vector / largest)."""
-    peaks(start, stop, vectors, largest)
+def relative(start, stop, v, full, largest):
+    """Fill largest (n,) with the peaks of rows v, and make them round(full row / largest)."""
+    peaks(start, stop, v, largest)
     for n in range(start, stop):
         r = max(largest[n], TINY)
         largest[n] = r
         for k in range(v.shape[1]):
-            v[n, k] = np.rint(vectors[n, k] / r * full)
+            v[n, k] = np.rint(v[n, k] / r * full)
+
+
+@kept
+def driven_by_largest(start, stop, vectors, full, v, largest):
+    """Do what `relative` does to a copy v of vectors."""
+    v[start:stop] = vectors[start:stop]
+    relative(start, stop, v, full, largest)
 
 
 @kept

@@ -6,11 +6,10 @@ does the images, or rows, `start` to `stop`.
 
 import numpy as np
 
+from ._converter_kernels import MAGNITUDE, relative
 from ._kept import kept
 from ._kernels import add_coincidences, bernoulli_words
 
-MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a number without its sign
-TINY = np.finfo(np.float32).tiny
 SAMPLES = 64  # whose trains lie in the memory closest to the core
 
 
@@ -52,24 +51,10 @@ def peaks(start, stop, images, origins, offsets, largest):
 
 @kept
 def drive_by_largest(start, stop, images, origins, offsets, full, v, largest):
-    """Fill largest (n,) with the peaks of patches, and v (n, offsets) with round(full patch / it).
-
-    See `_converter_kernels.driven_by_largest`.
-    """
-    most, bits = largest.view(np.int32), v.view(np.int32)
-    for b in range(start, stop):
-        image = images[b]
-        for place in range(origins.size):
-            n, origin, peak = b * origins.size + place, origins[place], np.int32(0)
-            for k in range(offsets.size):
-                v[n, k] = image[origin + offsets[k]]
-            for k in range(offsets.size):
-                peak = max(peak, bits[n, k] & MAGNITUDE)
-            most[n] = peak
-            r = max(largest[n], TINY)
-            largest[n] = r
-            for k in range(offsets.size):
-                v[n, k] = np.rint(v[n, k] / r * full)
+    """Fill v (n, offsets) with round(full patch / largest), and largest (n,) with their peaks."""
+    for b in range(start, stop):  # by images, whose rows stay close to the core
+        gather(b, b + 1, images, origins, offsets, v)
+        relative(b * origins.size, (b + 1) * origins.size, v, full, largest)
 
 
 @kept
