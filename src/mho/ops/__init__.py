@@ -7,6 +7,7 @@ from ._coincidences import add_coincidences as add_coincidences
 from ._coincidences import add_rounded_products as add_rounded_products
 from ._coincidences import bernoulli_words as bernoulli_words
 from ._coincidences import normals as normals
+from ._coincidences import train_plan as train_plan
 from ._driving import drive_by_largest as drive_by_largest
 from ._driving import drive_gradients as drive_gradients
 from ._driving import drive_in_one_pass as drive_in_one_pass

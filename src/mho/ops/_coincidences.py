@@ -14,6 +14,7 @@ from torch import Tensor
 from ._formula import twin
 from ._philox import normal_pair, philox
 from ._threads import over_rows
+from ._train_plan import train_plan as _train_plan
 
 SLOTS = 31
 """Most slots of one word: 32 bits without the sign."""
@@ -31,6 +32,33 @@ class Trains(NamedTuple):
     x_up: Tensor
     d: Tensor
     d_up: Tensor
+
+
+def train_plan(
+    most_x: Tensor, most_d: Tensor, rate: float, granularity: float, slots: int, *,
+    by_need: bool, managed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return gains of |x| and |d|, lengths, and how far chances are above 1; see the formula.
+
+    Args:
+        most_x: float32 max|x| of samples (n,).
+        most_d: max|d|.
+        rate: learning rate, positive.
+        granularity: of the cells.
+        slots: most slots.
+        by_need: whether trains are as short as samples allow.
+        managed: whether both sides use the same part of their range.
+    """
+    values = most_x, most_d, float(rate), float(granularity), float(slots), by_need, managed
+    if most_x.device.type != "cpu":
+        return twin(_train_plan, "torch")(*values)
+    from . import _kernels as kernels
+
+    found = torch.empty(4, len(most_x))
+    single = (np.float32(value) for value in values[2:5])
+    given = (_array(most_x), _array(most_d), *single, by_need, managed, *found.numpy())
+    over_rows(kernels.plan_trains, len(most_x), *given, grain=4096)
+    return found[0], found[1], found[2], found[3]
 
 
 def bernoulli_words(

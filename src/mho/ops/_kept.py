@@ -20,8 +20,8 @@ from ._formula import Formula, fingerprint
 
 SOURCES = (
     "_converter_kernels", "_drivers", "_formula", "_kept", "_kernels", "_normal_kernels",
-    "_patch_kernels", "_philox", "_pulse_lanes", "_sub_steps", "_vector_math", "_weight_kernels",
-    "_words",
+    "_patch_kernels", "_philox", "_pulse_lanes", "_sub_steps", "_train_plan", "_vector_math",
+    "_weight_kernels", "_words",
 )  # fmt: skip
 """Files of this package that kernels are compiled from."""
 DIGITS = 16

@@ -12,10 +12,11 @@ from types import FunctionType
 import numpy as np
 from numba import njit
 
-from ._formula import word_of
+from ._formula import twin, word_of
 from ._kept import kept
 from ._philox import philox as _philox
 from ._philox import philox_round as _philox_round
+from ._train_plan import train_plan as _train_plan
 from ._vector_math import normal_pair, ones
 
 philox_round = njit(_philox_round)
@@ -24,6 +25,7 @@ philox = njit(
     FunctionType(_philox.__code__, {"philox_round": philox_round}, "philox"), inline="always"
 )
 smaller = word_of("numba", "minimum")
+train_plan = twin(_train_plan, "numba")
 CERTAIN = np.float32(1 << 24)
 COUNTERS = 256  # of a block of rows, whose numbers then lie in the memory closest to the core
 
@@ -109,6 +111,18 @@ def bernoulli_words(start, stop, values, gains, slots, samples, step, key0, key1
         for row in range(rows):
             for j in range(lines):
                 words[low + row, j] = bits[row, j]
+
+
+@kept
+def plan_trains(
+    start, stop, most_x, most_d, rate, granularity, slots, by_need, managed, gain_x, gain_d,
+    lengths, overfull,
+):  # fmt: skip
+    """Fill what `train_plan` returns, (n,) each, from the largest numbers of samples."""
+    for row in range(start, stop):
+        gain_x[row], gain_d[row], lengths[row], overfull[row] = train_plan(
+            most_x[row], most_d[row], rate, granularity, slots, by_need, managed
+        )
 
 
 @kept

@@ -10,7 +10,7 @@ from ._converter_kernels import MAGNITUDE, relative
 from ._kept import kept
 from ._kernels import add_coincidences, bernoulli_words
 
-SAMPLES = 64  # whose trains lie in the memory closest to the core
+WORDS = 1 << 14  # of a block of samples, whose trains then lie in the memory close to the core
 
 
 @kept
@@ -65,15 +65,16 @@ def add_trains(start, stop, patches, d, gains_x, gains_d, slots, first, step, ke
     """
     images, origins, offsets = patches
     n, out, rows, shares = d.shape[0], d.shape[1], offsets.size, up.shape[0]
-    x, x_up = np.zeros((SAMPLES, rows), np.float32), np.empty((SAMPLES, rows), np.bool_)
-    x_words = np.empty((SAMPLES, rows), np.int32)
-    d_words, d_up = np.empty((SAMPLES, out), np.int32), np.empty((SAMPLES, out), np.bool_)
-    gains, lengths = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.int32)
-    samples = np.empty(SAMPLES, np.uint32)
+    block = max(64, WORDS // (rows + out))
+    x, x_up = np.zeros((block, rows), np.float32), np.empty((block, rows), np.bool_)
+    x_words = np.empty((block, rows), np.int32)
+    d_words, d_up = np.empty((block, out), np.int32), np.empty((block, out), np.bool_)
+    gains, lengths = np.empty(block, np.float32), np.empty(block, np.int32)
+    samples = np.empty(block, np.uint32)
     for share in range(start, stop):
         end = n * (share + 1) // shares
-        for low in range(n * share // shares, end, SAMPLES):
-            count, found = min(SAMPLES, end - low), 0
+        for low in range(n * share // shares, end, block):
+            count, found = min(block, end - low), 0
             for row in range(count):
                 samples[row] = first + low + row
             bernoulli_words(

@@ -217,7 +217,7 @@ def add_patch_coincidences(
         *(t.contiguous().numpy() for t in numbers), first, step, (*keys[0], *keys[1]),
         *both.numpy(),
     )  # fmt: skip
-    total = both.sum(1, dtype=torch.int32)
-    up += total[0]
-    down += total[1]
+    for raised, lowered in both.unbind(1):
+        up += raised
+        down += lowered
     return True

@@ -355,7 +355,9 @@ class Patches(Convolution):
 
     def combine(self, y: Tensor, like: Tensor) -> Tensor:
         """(B, out, ...)."""
-        y = y.unflatten(-1, (self.slices, -1)).sum((2, 3)).flatten(1)  # (N, out)
+        if self.parts * self.slices > 1:
+            y = y.unflatten(-1, (self.slices, -1)).sum((2, 3))
+        y = y.flatten(1)  # (N, out)
         return y.reshape(like.shape[0], *self.spatial(like), self.out).movedim(-1, 1)
 
     @property

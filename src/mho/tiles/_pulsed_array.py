@@ -67,7 +67,7 @@ class PulsedArray:
         else:
             rules = response.formula, response.landing
             integrate_shuffled(*rules, self._cells(), constants, up, down, noise)
-        self._changed((up != 0) | (down != 0))
+        self._changed(None if self.written is None else (up != 0) | (down != 0))
 
     def pulse(self, trains: Trains) -> tuple[Tensor, Tensor]:
         """Take the pulses of trains one by one; return how many raised and lowered each cell."""
@@ -148,9 +148,9 @@ class PulsedArray:
         shape = (self.state.shape[0], self.state.shape[1])
         return normals(shape, 0, self.step, self.stream.key(purpose), self.state.device)
 
-    def _changed(self, which: Tensor) -> None:
+    def _changed(self, which: Tensor | None) -> None:
         """Draw the write noise of changed cells anew; the next draws are others."""
-        if self.written is not None:
+        if self.written is not None and which is not None:
             if type(self.device).visible is not None:
                 seen = self._seen(self.state)
                 which, self._last_seen = which & (seen != self._last_seen), seen

@@ -203,4 +203,4 @@ def _apply(array: "DeviceArray", totals: Tensor, reduce: Reduce | None) -> float
     counts = [(up, down) for up, down in totals]
     array.apply(counts * len(array.arrays) if array.together else counts)
     states = (array.device.high - array.device.low) / array.granularity
-    return float(totals.sum(1).amax()) / states
+    return float((totals[:, 0] + totals[:, 1]).amax()) / states

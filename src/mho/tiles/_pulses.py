@@ -1,5 +1,6 @@
 """Pulse trains: how inputs and errors become coincidences on cells."""
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..errors import DataError
-from ..ops import SLOTS, Key, Trains, UnbuiltRows, bernoulli_words, row_peaks
+from ..ops import SLOTS, Key, Trains, UnbuiltRows, bernoulli_words, row_peaks, train_plan
 from ..spec import Spec
 
 TINY = 1e-30  # keeps quotients of zero finite
@@ -89,26 +90,17 @@ def plan(
     """
     most_x = row_peaks(x) if isinstance(x, Tensor) else x.peaks()
     most_d = row_peaks(d)
-    product = most_x * most_d
-    if not bool(torch.isfinite(product).all()):
+    gain_x, gain_d, slots, overfull = train_plan(
+        most_x, most_d, rate, granularity, pulses.slots,
+        by_need=pulses.slot_management, managed=pulses.update_management,
+    )  # fmt: skip
+    worst = float(overfull.max()) if len(x) else 0.0
+    if not math.isfinite(worst) and not bool(torch.isfinite(most_x * most_d).all()):
         raise DataError(
             "inputs or errors of an update are not finite: look for nan or inf in the loss"
         )
-    needed = rate * product / granularity  # kappa
-    slots = torch.full_like(needed, float(pulses.slots))
-    if pulses.slot_management:
-        slots = torch.minimum(needed.ceil(), slots)
-    slots = torch.where(product > 0, slots, 0.0)
-    gain_x = gain_d = (rate / (granularity * slots.clamp(min=1.0))).sqrt()
-    if pulses.update_management:
-        fit = (pulses.slots / needed.clamp(min=TINY)).clamp(max=1.0)
-        ratio = (most_x.clamp(min=TINY) / (most_d * fit).clamp(min=TINY)).sqrt()
-        gain_x, gain_d = gain_x / ratio, gain_d * ratio
-        worst = needed / pulses.slots  # the product of both sides saturates
-    else:
-        worst = torch.maximum(gain_x * most_x, gain_d * most_d).square()
-    limit = rate / max(float(worst.max()), TINY) if len(x) else float("inf")
-    saturated = float((worst > 1 + 1e-5).float().mean()) if len(x) else 0.0
+    saturated = float((overfull > 1 + 1e-5).float().mean()) if worst > 1 else 0.0
+    limit = rate / max(worst, TINY) if len(x) else float("inf")
     return Plan(gain_x, gain_d, slots, saturated, limit)
 
 
