@@ -105,7 +105,7 @@ def test_inputs_beyond_the_range_count_as_the_range():
     module = nn.Linear(3, 2)
     mho.convert(module, mho.Hardware(dac={"range": {"kind": "fixed", "value": 0.5}}))
     (site,) = sites(module)
-    site.crossbar.recorder = Recorder(site.crossbar.geometry, limit=site.crossbar.full_scale())
+    site.crossbar.recorder = Recorder(site.crossbar.geometry, limit=site.crossbar.full_scale)
     x = torch.tensor([[0.25, 2.0, -3.0]])
     module(x).sum().backward()
     ((pair,),) = [list(r.chunks()) for r in site.crossbar.recorder.take()]

@@ -343,3 +343,20 @@ def test_wires_are_the_same_in_both_directions():
     wanted = mapping.decode(back.transpose(0, 1), cell.g_min, cell.g_max)[0] * scale
     torch.testing.assert_close(x.grad.double(), wanted, rtol=1e-4, atol=1e-6)
     assert float((x.grad - d @ weight).abs().max()) > 0.01 * float(x.grad.abs().max())
+
+
+def test_vectors_are_limited_to_the_range_as_it_is_and_not_as_it_was():
+    """A learned range goes on changing after attach; pulses are made of what the arrays saw."""
+    model = nn.Sequential(nn.Linear(3, 2, bias=False))
+    cell = {"kind": "ideal", "device": SYMMETRIC}
+    mho.convert(model, mho.Hardware(cell=cell, dac={"range": "learned"}))
+    x = torch.tensor([[0.25, 2.0, -3.0]])
+    mho.calibrate(model, [x])
+    attached = mho.attach(torch.optim.SGD(model.parameters(), lr=0.1), model, mho.PulsedSGD())
+    (layer,) = attached._layers
+    for limit in (0.5, 1.5):
+        with torch.no_grad():
+            layer.site.crossbar.input_range.fill_(limit)
+        model(x).sum().backward()
+        ((pair,),) = [list(record.chunks()) for record in layer.recorder.take()]
+        assert pair[0].tolist() == [[0.25, limit, -limit]]

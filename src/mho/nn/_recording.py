@@ -123,7 +123,8 @@ class Recorder:
         geometry: the crossbar's.
         scale: the weight that a relative weight of 1 on the arrays stands for; the units of the
             read-out's noise and bounds. None: what the mapping says.
-        limit: input of full scale for each row, where inputs are limited to it.
+        limit: returns the input of full scale for each row as it is now (ranges may be learned),
+            where inputs are limited to it.
         backward: how the arrays are read backward; None: exactly.
         factor: returns what errors are to be multiplied with, where the loss is scaled.
         records: what came since the last `take`.
@@ -131,7 +132,10 @@ class Recorder:
     """
 
     def __init__(
-        self, geometry: Geometry, scale: float | None = None, limit: Tensor | None = None
+        self,
+        geometry: Geometry,
+        scale: float | None = None,
+        limit: Callable[[], Tensor] | None = None,
     ) -> None:
         self.geometry, self.scale, self.limit = geometry, scale, limit
         self.backward: Backward | None = None
@@ -152,7 +156,8 @@ class Recorder:
     def add(self, x: Tensor, d: Tensor) -> None:
         """Note one product: its input and the gradient with respect to its output."""
         factor = 1.0 if self.factor is None else self.factor()
-        self.records.append(Recorded(x, d, self.geometry_of(x, d), self.limit, factor))
+        limit = None if self.limit is None else self.limit()
+        self.records.append(Recorded(x, d, self.geometry_of(x, d), limit, factor))
 
     def read_back(self, x: Tensor, d: Tensor, weight: Tensor, rows: bool = False) -> Tensor:
         """Return the gradient with respect to x that the arrays give for errors d.
@@ -171,7 +176,8 @@ class Recorder:
         scale = 1.0 if self.scale is None else self.scale
         geometry = self.geometry_of(x, d)
         product = read_rows if rows else mvm_t
-        back = product(d, x, weight, scale, self.backward, geometry, self.limit)
+        limit = None if self.limit is None else self.limit()
+        back = product(d, x, weight, scale, self.backward, geometry, limit)
         return back if factor == 1.0 else back / factor
 
     def geometry_of(self, x: Tensor, d: Tensor) -> Geometry:

@@ -59,6 +59,8 @@ class DeviceArray:
     @property
     def weight(self) -> Tensor:
         """The visible relative weight (out, rows)."""
+        if len(self.arrays) == 1 and self.factors[0] == 1:
+            return self.arrays[0].weight
         parts = (f * array.weight for f, array in zip(self.factors, self.arrays, strict=True))
         return sum(parts, torch.zeros((), device=self.arrays[0].state.device))
 

@@ -152,6 +152,6 @@ def _matrix(
 def _layer(site: Site, matrix: Matrix, algorithm: Algorithm) -> Layer:
     crossbar = site.crossbar
     rule = crossbar.hardware.dac.range
-    limit = None if rule is None or rule.dynamic else crossbar.full_scale()
+    limit = None if rule is None or rule.dynamic else crossbar.full_scale
     recorder = Recorder(crossbar.geometry, matrix.scale, limit)
     return Layer(site, recorder, algorithm.start(matrix, site.matrix.float() / matrix.scale))
