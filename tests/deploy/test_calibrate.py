@@ -138,6 +138,42 @@ def test_bounds_are_the_largest_outputs_of_every_column():
     )
 
 
+@pytest.mark.parametrize("slice_bits", [1, 2, None])
+def test_bounds_are_the_largest_of_all_conversions_of_a_product(slice_bits):
+    """Bits of the input, or its polarities, are converted apart, and may give more than the sum."""
+    scheme = {"kind": "bit_serial", "slice_bits": slice_bits}
+    if slice_bits is None:
+        scheme = {"kind": "positive_negative", "sum": "digital"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        layer = nn.Linear(13, 6, bias=False)
+    dac = {"range": "calibrated", "bits": 5, "scheme": scheme}
+    mho.convert(layer, mho.Hardware(array={"rows": 5}, dac=dac, adc={"bound": "calibrated"}))
+    data = batches()[2]
+    mho.calibrate(layer, [data], method="max")
+    crossbar, start = layer.analog["weight"], 0
+    weight = layer.weight.detach().double().numpy()
+    exact, clipped = np.zeros((len(data), 6)), 0
+    for part, size in enumerate(ROWS):
+        piece = slice(start, start + size)
+        x, w = data.double().numpy()[:, piece], weight[:, piece]
+        r = np.abs(x).max()
+        code = np.round(x / r * 15).astype(int)  # 31 levels around zero
+        reads = [np.maximum(code, 0) / 15, np.maximum(-code, 0) / 15]
+        if slice_bits is not None:
+            base = 2**slice_bits
+            digits = [np.abs(code) // base**k % base for k in range(4 // slice_bits)]
+            reads = [np.sign(code) * digit / (base - 1) for digit in digits]
+        signals = np.stack([np.abs(read @ w.T) for read in reads])
+        bound = crossbar.output_bound[part].double().numpy() * np.abs(w).max(1)
+        np.testing.assert_allclose(bound, signals.max((0, 1)), rtol=1e-5)
+        clipped += (np.abs(code / 15 @ w.T).max(0) < bound * (1 - 1e-4)).sum()
+        exact += r * (code / 15) @ w.T
+        start += size
+    assert clipped > 0  # the largest sum would have been too small a bound
+    np.testing.assert_allclose(layer(data).detach().numpy(), exact, rtol=0, atol=1e-5)
+
+
 def test_silent_inputs_and_columns_get_any_range():
     layer = linear(adc={"bound": "calibrated"})
     with torch.no_grad():

@@ -13,7 +13,7 @@ from ..errors import DataError, LifecycleError, RangeError
 from ..nn import Crossbar, Site, converted
 from ..ops import Stream, all_finite
 from ..spec import render_table
-from ..tiles import nominal, signal_scale
+from ..tiles import nominal, read_peaks, signal_scale
 from ._batches import Forward, run
 from ._columns import drop_offsets
 from ._model import evaluating
@@ -128,13 +128,22 @@ class _Observer:
         if crossbar.hardware.adc.bound_from_data:
             target = crossbar.target(weight)
             weights = nominal(target, crossbar.hardware, geometry).weight.to(x.dtype)
-            peaks = geometry.column_peaks(geometry.product(geometry.split(x), weights)).float()
+            if _reads_apart(crossbar):
+                r = torch.tensor([s.result() for s in self.statistics], device=x.device)
+                peaks = read_peaks(x, weights, r, crossbar.hardware, geometry).float()
+            else:
+                peaks = geometry.column_peaks(geometry.product(geometry.split(x), weights)).float()
             self.peaks = peaks if self.peaks is None else torch.maximum(self.peaks, peaks)
 
     @property
     def reached(self) -> bool:
         """Whether the layer ran."""
         return self.statistics[0].batches > 0
+
+
+def _reads_apart(crossbar: Crossbar) -> bool:
+    """Tell whether a product is several conversions, whose signals depend on the input range."""
+    return crossbar.hardware.dac.scheme.digital_sum
 
 
 def _needs_data(crossbar: Crossbar) -> bool:
@@ -251,7 +260,8 @@ def _set_range(site: Site, values: tuple[float, ...]) -> None:
 def _relative_bound(site: Site, peaks: Tensor, ranges: tuple[float, ...] | None) -> Tensor:
     """Bounds of the columns in units of input range x weight scale, from their peaks.
 
-    A silent column has a peak of 1.
+    Peaks of reads that are converted apart are relative to the range already. A silent column has
+    a bound of 1.
     """
     crossbar = site.crossbar
     target = crossbar.target(site.matrix)
@@ -259,5 +269,6 @@ def _relative_bound(site: Site, peaks: Tensor, ranges: tuple[float, ...] | None)
     scale = signal_scale(scale, crossbar.hardware, crossbar.geometry)
     fixed = getattr(crossbar.hardware.dac.range, "value", 1.0)
     unit = torch.tensor(ranges or [fixed] * crossbar.geometry.parts, device=scale.device)
+    unit = torch.ones_like(unit) if _reads_apart(crossbar) else unit
     bound = peaks.to(scale.device) / (scale * unit[:, None])
     return crossbar.hardware.adc.on_granules(torch.where(bound > 0, bound, 1.0))

@@ -30,6 +30,7 @@ from ._hardware import Hardware as Hardware
 from ._hardware import load as load
 from ._mvm import column_outputs as column_outputs
 from ._mvm import mvm as mvm
+from ._mvm import read_peaks as read_peaks
 from ._operand import Columns as Columns
 from ._operand import Operand as Operand
 from ._operand import Setting as Setting

@@ -99,6 +99,30 @@ def column_outputs(
     return y, inside
 
 
+def read_peaks(
+    x: Tensor, weight: Tensor, input_range: Tensor | None, hardware: Hardware, geometry: Geometry
+) -> Tensor:
+    """Return the largest |signal| of every column over the reads of an input, (R, columns).
+
+    In units of weight x full scale; drivers and arrays are without errors. A read of some bits, or
+    of one polarity, may have a larger signal than the product that they add up to.
+
+    Args:
+        x: inputs, as the layer gets them.
+        weight: (columns, rows).
+        input_range: r of each row-slice (R,), or None where the rule is not a stored one.
+        hardware: its DAC.
+        geometry: how the product lies on the arrays.
+    """
+    full = float(hardware.dac.half_steps or 1)
+    operand = Operand(weight, torch.ones((), device=x.device), input_range=input_range)
+    setting = Setting(operand, hardware, geometry, full)
+    codes = _codes(_relative(x, operand, hardware, geometry), setting)
+    reads = hardware.dac.scheme.phases(codes, full, lambda drive: drive)
+    peaks = [geometry.column_peaks(geometry.product(read.drive, weight)) for read in reads]
+    return torch.stack(peaks).amax(0) / full
+
+
 def _pieces(
     x: Tensor,
     operand: Operand,
