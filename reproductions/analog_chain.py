@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _common import Mean, Report, cached, new_axes, options
-from _examples import mnist_file, read_idx
+from _mnist import digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,10 +41,6 @@ PARTITIONS = (
     mho.partition_counts(WIDTHS, 32, 32),
     ((16, 8, 8), (8, 8, 1)),
 )
-HASHES = {
-    "train": ("ba891046e6505d7a", "65a50cbbf4e906d7"),
-    "t10k": ("0fa7898d509279e4", "ff7bcfd416de3373"),
-}
 Images = tuple[Tensor, Tensor]
 
 
@@ -64,10 +60,10 @@ SIZES["smoke"] = Size(2, 300, 100, 1)
 
 def load(which: str, count: int) -> Images:
     """The first images, cropped to 20 x 20, as pixels of -1 and 1 (count, 400), and classes."""
-    images, labels = HASHES[which]
-    x = read_idx(mnist_file(f"{which}-images-idx3-ubyte", images))[:count, 4:24, 4:24]
-    y = read_idx(mnist_file(f"{which}-labels-idx1-ubyte", labels))[:count]
-    return torch.tensor(np.where(x > 127, 1.0, -1.0)).flatten(1).float(), torch.tensor(y).long()
+    x, y = digits(which, count)
+    return torch.tensor(np.where(x[:, 4:24, 4:24] > 127, 1.0, -1.0)).flatten(
+        1
+    ).float(), torch.tensor(y)
 
 
 class Neuron(nn.Module):

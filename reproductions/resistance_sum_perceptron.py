@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _common import Mean, Report, cached, new_axes, options
-from _examples import mnist_file, read_idx
+from _mnist import digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,10 +26,6 @@ import mho
 
 SPREADS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)  # of a junction's resistance
 RATIOS = (0.5, 1.0, 2.0)  # TMR = (R_AP - R_P) / R_P, with R_P as in the preset
-HASHES = {
-    "train": ("ba891046e6505d7a", "65a50cbbf4e906d7"),
-    "t10k": ("0fa7898d509279e4", "ff7bcfd416de3373"),
-}
 Images = tuple[Tensor, Tensor]
 
 
@@ -50,10 +46,8 @@ SIZES["smoke"] = Size(2, 1, 500, 100, 1)
 
 def load(which: str, count: int) -> Images:
     """The first images as vectors around the threshold of a pixel, and classes."""
-    images, labels = HASHES[which]
-    x = read_idx(mnist_file(f"{which}-images-idx3-ubyte", images))[:count]
-    y = read_idx(mnist_file(f"{which}-labels-idx1-ubyte", labels))[:count]
-    return torch.tensor(x / 127.5 - 1.0).flatten(1).float(), torch.tensor(y).long()
+    x, y = digits(which, count)
+    return torch.tensor(x / 127.5 - 1.0).flatten(1).float(), torch.tensor(y)
 
 
 def perceptron() -> nn.Sequential:
