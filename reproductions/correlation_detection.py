@@ -138,15 +138,17 @@ def main() -> None:
         for spread in SPREADS
     }
     first, last = SPREADS[0], SPREADS[-1]
-    kept = {
-        name: Mean.of(found[name, last] / found[name, first]) for name in ("TTv2", "c-TTv2", "AGAD")
-    }
+
+    def keeps(name: str, part: float) -> Mean:
+        """What the index with the largest error has beyond a part of the one without."""
+        return Mean.of(found[name, last] - part * found[name, first])
+
     claims = {
         "TTv2 over SGD": gains["TTv2", "SGD", first].above(),
-        "TTv2 falls": kept["TTv2"].value + 2 * kept["TTv2"].error < 0.5,
+        "TTv2 falls": not keeps("TTv2", 0.5).above(errors=-2.0),
         "c-TTv2 over TTv2": all(gains["c-TTv2", "TTv2", spread].above() for spread in SPREADS[1:]),
-        "c-TTv2 stays": kept["c-TTv2"].above(0.8),
-        "AGAD stays": kept["AGAD"].above(0.8),
+        "c-TTv2 stays": keeps("c-TTv2", 0.8).above(),
+        "AGAD stays": keeps("AGAD", 0.8).above(),
         "AGAD over c-TTv2": gains["AGAD", "c-TTv2", last].above(),
     }
     ends = first, SPREADS[2], last

@@ -155,8 +155,8 @@ def draw(found: dict[str, np.ndarray], size: Size) -> Any:
     figure, (axes,) = new_axes(width=5.4)
     epochs = np.arange(1, size.looks + 1) * size.steps * BATCH / size.looks / size.images
     for k, (name, runs) in enumerate(found.items()):
-        for run in runs:
-            label = name if run is runs[0] else None
+        for number, run in enumerate(runs):
+            label = None if number else name
             axes.plot(epochs, 100 * run, "o-", color=f"C{k}", markersize=3, label=label)
     axes.set(xlabel="epochs", ylabel="accuracy on MNIST, %", ylim=(0, 100))
     axes.legend(frameon=False, fontsize=7)
