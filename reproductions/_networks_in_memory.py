@@ -24,6 +24,16 @@ Images = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much is done."""
+
+    runs: int
+    images: int
+    steps: int
+    tests: int
+
+
+@dataclass(frozen=True)
 class Way:
     """An algorithm on hardware.
 

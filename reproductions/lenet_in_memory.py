@@ -15,7 +15,6 @@ layers. Rates and thresholds were chosen on images that are not reported on.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from _common import Mean, Report, options
 from _examples import fashion
 from _networks_in_memory import (
     Images,
+    Size,
     Way,
     batches,
     draw_accuracies,
@@ -59,16 +59,6 @@ WAYS = (
     buffered("c-TTv2, 20 states", mho.ChoppedTikiTaka),
     buffered("AGAD, 20 states", mho.Agad),
 )
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is done."""
-
-    runs: int
-    images: int
-    steps: int
-    tests: int
 
 
 SIZES = {

@@ -9,7 +9,6 @@ and are not the best that each can reach.
     python reproductions/perceptron.py --quick
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from _common import Report, options
 from _examples import fashion
 from _networks_in_memory import (
     Images,
+    Size,
     Way,
     batches,
     draw_accuracies,
@@ -54,16 +54,6 @@ WAYS = (
 """The learning rate is that of the digital network; that of residual learning is 0.2 / gamma, since
 the array that follows the gradient counts by gamma only. Residual v2 and mixed precision learn more
 at a higher one. No setting saw the images tested on."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is done."""
-
-    runs: int
-    images: int
-    steps: int
-    tests: int
 
 
 SIZES = {

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from _common import Mean, Report, new_axes, options
 from _mnist import digits
-from _networks_in_memory import CHOOSING, Images, batches, listed
+from _networks_in_memory import CHOOSING, Images, Size, batches, listed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,20 +39,16 @@ WAYS: dict[str, Algorithm | None] = {
 
 
 @dataclass(frozen=True)
-class Size:
+class Followed(Size):
     """How much is done; `looks` is how often in a training its accuracy is taken."""
 
-    runs: int
-    images: int
-    steps: int
-    tests: int
     looks: int
 
 
 SIZES = {
-    "full": Size(2, 55_000, 16_500, 10_000, 6),
-    "quick": Size(2, 10_000, 1000, 2000, 2),
-    "smoke": Size(2, 100, 2, 100, 1),
+    "full": Followed(2, 55_000, 16_500, 10_000, 6),
+    "quick": Followed(2, 10_000, 1000, 2000, 2),
+    "smoke": Followed(2, 100, 2, 100, 1),
 }
 
 
@@ -103,7 +99,7 @@ def load(which: str, count: int) -> Images:
 
 
 def trained(
-    way: str, exponent: float, size: Size, seed: int, images: Images, tests: Images
+    way: str, exponent: float, size: Followed, seed: int, images: Images, tests: Images
 ) -> list[float]:
     """Train, and return the accuracy at each look; the last is at the end."""
     model, algorithm, found = network(seed), WAYS[way], []
@@ -136,7 +132,7 @@ def accuracy(model: nn.Module, tests: Images) -> float:
     return float(right.float().mean())
 
 
-def measure(size: Size, seed: int) -> dict[str, np.ndarray]:
+def measure(size: Followed, seed: int) -> dict[str, np.ndarray]:
     """Accuracy (runs, looks) of each way and exponent; the digital network has none."""
     images, tests, found = load("train", size.images), load("t10k", size.tests), {}
     for way, algorithm in WAYS.items():
@@ -150,7 +146,7 @@ def measure(size: Size, seed: int) -> dict[str, np.ndarray]:
     return found
 
 
-def draw(found: dict[str, np.ndarray], size: Size) -> Any:
+def draw(found: dict[str, np.ndarray], size: Followed) -> Any:
     """Accuracy over training, every run."""
     figure, (axes,) = new_axes(width=5.4)
     epochs = np.arange(1, size.looks + 1) * size.steps * BATCH / size.looks / size.images
